@@ -1,0 +1,70 @@
+# Everything a newcomer needs: `make run` and `make test`. `make help` lists the rest.
+
+VENV ?= .venv
+PYTHON ?= python3
+CORES ?= all
+SHARED := $(or $(EHR_ATTACK_SHARED),../shared)
+# Another index to take torch from, for example that of a CUDA release: make run TORCH_INDEX=<address>
+TORCH_INDEX ?=
+CONSTRAINTS ?= constraints.txt
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)",$$/\1/p' pyproject.toml)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  variables: CORES=$(CORES) PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)"
+
+.PHONY: run
+run: $(VENV)/.installed-run  ## set up, then the whole pipeline on the synthetic cohort: results/synthetic/report/index.html
+	$(SNAKEMAKE)
+
+.PHONY: test
+test: $(VENV)/.installed-test  ## set up, then all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed-lint  ## ruff, mypy --strict, snakefmt --check, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+.PHONY: format
+format: $(VENV)/.installed-lint  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+.PHONY: demo-mimic3
+demo-mimic3: export MIMIC3_DIR := $(or $(MIMIC3_DIR),$(SHARED)/data/mimiciii-demo-1.4)
+demo-mimic3: $(VENV)/.installed-run  ## the pipeline on the MIMIC-III demo (MIMIC3_DIR=<folder of CSV.gz>): results/mimic3
+	$(SNAKEMAKE) --configfile workflow/presets/mimic3.yaml
+
+.PHONY: clean
+clean:  ## remove the virtual environment (results stay)
+	rm -rf $(VENV)
+
+# A stamp a kind of installation: a second call reuses what is there, an edit of the requirements installs anew.
+$(VENV)/.installed-run: EXTRAS :=
+$(VENV)/.installed-test: EXTRAS := [test]
+$(VENV)/.installed-lint: EXTRAS := [lint]
+$(VENV)/.installed-test $(VENV)/.installed-lint: $(VENV)/.installed-run
+
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (a few minutes the first time)"
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) $(TORCH_PIN)
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable ".$(EXTRAS)"
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.11 to 3.13 is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
