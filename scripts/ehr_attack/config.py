@@ -1,0 +1,164 @@
+"""The configuration: strict checks, defaults, and one line that names the key when something is wrong."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from ehr_attack.errors import UserError
+from ehr_attack.paths import CONFIG_SCHEMA_FILE
+from ehr_attack.variables import load_variables
+
+_WITHOUT_FOLDER = ("synthetic",)
+
+
+def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Check `config` (as read from YAML) and return it with every default filled in.
+
+    `source.path` comes back with variables and `~` expanded; `report.patient_examples` as true or false. Raises
+    UserError with one line for the first problem: unknown key, wrong type or value, impossible combination.
+    """
+    schema = yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))
+    errors = sorted(_validator(schema).iter_errors(_plain(config)), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise UserError(_describe(errors[0]))
+    filled = _with_defaults(_plain(config), schema)
+    for problem in _impossible(filled):
+        raise UserError(problem)
+    if filled["source"]["path"] is not None:
+        filled["source"]["path"] = expanded_path(filled["source"]["path"])
+    if filled["report"]["patient_examples"] == "auto":
+        filled["report"]["patient_examples"] = filled["source"]["kind"] == "synthetic"
+    return filled
+
+
+def expanded_path(path: str) -> str:
+    """`path` with $VARIABLES and ~ replaced. Raises UserError for a variable that is not set."""
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    missing = re.findall(r"\$\{?(\w+)", expanded)
+    if missing:
+        raise UserError(
+            f"source.path: the environment variable {missing[0]} is not set; set it to the folder of the source's "
+            f"tables (export {missing[0]}=/path/to/tables), or write the folder into source.path."
+        )
+    return expanded
+
+
+def _plain(value: Any) -> Any:
+    """Ordinary dictionaries and lists, as JSON schema checks know them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    """A validator for which 25.0 is no integer: YAML tells them apart, and so does the code that counts with them."""
+    base = Draft202012Validator
+    checker = base.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    return extend(base, type_checker=checker)(schema)
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    if schema.get("type") != "object":
+        return value
+    return {
+        key: _with_defaults(value.get(key, part.get("default", {})), part)
+        for key, part in schema["properties"].items()
+    }
+
+
+def _describe(error: ValidationError) -> str:
+    key = ".".join(str(part) for part in error.absolute_path if not isinstance(part, int)) or "the configuration"
+    if error.validator == "additionalProperties":
+        return _describe_unknown(error, key)
+    found = f"found {error.instance!r}"
+    if isinstance(error.instance, str):
+        found += _hint_for_text(error.instance)
+    return f"config key {key}: {found}; expected {_expectation(error)}."
+
+
+def _describe_unknown(error: ValidationError, parent: str) -> str:
+    known = list(error.schema["properties"])
+    unknown = sorted(set(error.instance) - set(known))[0]
+    prefix = "" if parent == "the configuration" else f"{parent}."
+    close = difflib.get_close_matches(unknown, known, n=1)
+    advice = f"did you mean {prefix}{close[0]}?" if close else f"known keys here: {', '.join(known)}."
+    return f"config key {prefix}{unknown}: there is no such key; {advice}"
+
+
+def _hint_for_text(text: str) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    return f" (a text, not a number: YAML wants {number} without quotes and with a decimal point before an exponent)"
+
+
+def _expectation(error: ValidationError) -> str:
+    rule, value = error.validator, error.validator_value
+    described = {
+        "type": lambda: " or ".join(value) if isinstance(value, list) else str(value),
+        "enum": lambda: f"one of {', '.join(map(_yaml_word, value))}",
+        "const": lambda: f"{_yaml_word(value)} (nothing else is possible in this version)",
+        "minimum": lambda: f"a number of at least {value}",
+        "maximum": lambda: f"a number of at most {value}",
+        "exclusiveMinimum": lambda: f"a number greater than {value}",
+        "minItems": lambda: f"a list of at least {value}",
+        "uniqueItems": lambda: "a list without repeats",
+        "pattern": lambda: "letters, digits, '.', '_' and '-', starting with a letter or digit",
+        "minLength": lambda: "a text that is not empty",
+        "anyOf": lambda: " or ".join(map(_alternative, value)),
+    }
+    return described[str(rule)]()
+
+
+def _alternative(schema: Mapping[str, Any]) -> str:
+    return ", ".join(map(_yaml_word, schema["enum"])) if "enum" in schema else "a list of texts without repeats"
+
+
+def _yaml_word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
+    """Combinations of keys that are each valid but cannot work together, in words."""
+    source, lambdas = config["source"], config["attack"]["lambdas"]
+    if source["kind"] in _WITHOUT_FOLDER and source["path"] is not None:
+        yield f"config key source.path: source.kind {source['kind']} reads no folder; set source.path to null."
+    if source["kind"] not in _WITHOUT_FOLDER and source["path"] is None:
+        yield f"config key source.path: source.kind {source['kind']} needs the folder of its tables; found null."
+    if lambdas["low"] > lambdas["high"]:
+        yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
+    if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
+        yield "config key attack.lambdas.count: one lambda needs attack.lambdas.low equal to attack.lambdas.high."
+    if lambdas["count"] > 1 and lambdas["low"] == lambdas["high"]:
+        yield "config key attack.lambdas.count: several lambdas need attack.lambdas.low below attack.lambdas.high."
+    if not isinstance(config["attack"]["mutable"], str):
+        names = [variable.name for variable in load_variables(source["profile"])]
+        for name in config["attack"]["mutable"]:
+            if name not in names:
+                yield f"config key attack.mutable: {name!r} is no variable; expected names out of {', '.join(names)}."
+
+
+def load_config_file(path: Path) -> dict[str, Any]:
+    """Read and check one YAML file; see `validated_config`. Raises UserError when it is missing or no YAML mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: the configuration cannot be read ({error.strerror}).") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a YAML mapping of config blocks (run, source, ...), found something else.")
+    return validated_config(content)

@@ -1,0 +1,108 @@
+"""Digests of what a result was made by: code, data files and package versions, as plain dictionaries.
+
+Snakemake compares them as rule params, so that an edit reruns exactly the rules that use what was edited, and a
+touch reruns nothing. Standard library only: it runs each time that Snakemake reads the workflow.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from ehr_attack.paths import PACKAGE_DIR, PROJECT_DIR
+
+_PACKAGE = PACKAGE_DIR.name
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
+_WHOLE_BYTES, _EDGE_BYTES = 1 << 20, 1 << 16
+
+
+def code_digest(
+    script: Path, modules: Sequence[str] = (), files: Iterable[Path] = ()
+) -> dict[str, str]:
+    """Digest of everything that decides what `script` computes.
+
+    The script, every module of the library that it imports directly or not, `modules` (imported by name at run
+    time) and their imports, `files` (SQL, data, templates), and the versions of the third-party packages imported.
+    Returns {name: sha256 or version}, sorted by name.
+    """
+    reached, packages = _import_closure(script, tuple(modules))
+    digests = {path.relative_to(PROJECT_DIR).as_posix(): _sha256(path) for path in {script, *reached, *files}}
+    versions = {f"package {name}": _version(name) for name in packages}
+    return dict(sorted((digests | versions).items()))
+
+
+def data_digest(path: Path) -> str:
+    """Digest of a data file: of all its bytes up to 1 MB, else of its size, first and last 64 kB."""
+    size = path.stat().st_size
+    if size <= _WHOLE_BYTES:
+        return _sha256(path)
+    with path.open("rb") as file:
+        head = file.read(_EDGE_BYTES)
+        file.seek(-_EDGE_BYTES, 2)
+        tail = file.read()
+    return f"{size}:{hashlib.sha256(head + tail).hexdigest()}"
+
+
+@lru_cache
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@lru_cache
+def _import_closure(script: Path, modules: tuple[str, ...]) -> tuple[frozenset[Path], frozenset[str]]:
+    """Files of the library, and distributions, that `script` and `modules` reach by imports."""
+    reached: set[Path] = set()
+    packages: set[str] = set()
+    waiting = [script] + [path for module in modules for path in _files_of(module)]
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        for module in _imports(path):
+            top = module.partition(".")[0]
+            if top == _PACKAGE:
+                waiting += _files_of(module)
+            elif top not in sys.stdlib_module_names:
+                packages.add(_DISTRIBUTIONS.get(top, top))
+    return frozenset(reached), frozenset(packages)
+
+
+@lru_cache
+def _imports(path: Path) -> frozenset[str]:
+    """Dotted names that a file imports, wherever in it; `from a import b` gives both a and a.b."""
+    return frozenset(_imported_names(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))))
+
+
+def _imported_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _files_of(module: str) -> list[Path]:
+    """The file of a library module and the `__init__` files of the packages around it; [] where there is none."""
+    found: list[Path] = []
+    folder = PACKAGE_DIR
+    for part in module.split(".")[1:]:
+        found.append(folder / "__init__.py")
+        if (folder / f"{part}.py").is_file():
+            return [*found, folder / f"{part}.py"]
+        if not (folder / part).is_dir():
+            return found
+        folder = folder / part
+    return [*found, folder / "__init__.py"]

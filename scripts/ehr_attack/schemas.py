@@ -1,0 +1,164 @@
+"""The canonical tables: the contract between stages, as Arrow schemas."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+_INT8, _INT32, _INT64 = pa.int8(), pa.int32(), pa.int64()
+_FLOAT, _TEXT, _FLAG, _TIME = pa.float64(), pa.string(), pa.bool_(), pa.timestamp("us")
+
+STAYS = pa.schema(
+    {
+        "stay_id": _INT64,
+        "subject_id": _INT64,
+        "hadm_id": _INT64,
+        "intime": _TIME,
+        "outtime": _TIME,
+        "age_years": _FLOAT,
+        "sex": _TEXT,
+        "care_unit": _TEXT,
+        "los_icu_days": _FLOAT,
+        "los_hospital_days": _FLOAT,
+        "died_in_hospital": _FLAG,
+        "source": _TEXT,
+        "hours_observable": _INT32,
+    }
+)
+"""One row an ICU stay of the cohort; `hours_observable`: hourly steps of the window before the stay's end."""
+
+MEASUREMENTS = pa.schema({"stay_id": _INT64, "hours": _FLOAT, "variable": _TEXT, "value": _FLOAT})
+"""One row a recorded value in canonical units; `hours` since ICU intime."""
+
+
+def features_schema(variable_names: Sequence[str]) -> pa.Schema:
+    """One row a stay and hour; a float32 column a variable, NaN where nothing was recorded in that hour."""
+    return pa.schema({"stay_id": _INT64, "hour": _INT32} | {name: pa.float32() for name in variable_names})
+
+
+FOLDS = pa.schema({"stay_id": _INT64, "fold": _INT32})
+"""One row a stay; the fold that holds it out for testing."""
+
+_RUN = {"model": _TEXT, "seed": _INT64, "fold": _INT32}
+
+HISTORY = pa.schema(
+    _RUN
+    | {
+        "epoch": _INT32,
+        "train_loss": _FLOAT,
+        "validation_loss": _FLOAT,
+        "validation_auroc": _FLOAT,
+        "chosen": _FLAG,
+    }
+)
+"""One row an epoch; `chosen` marks the epoch whose weights are the checkpoint's."""
+
+PREDICTIONS = pa.schema(_RUN | {"split": _TEXT, "stay_id": _INT64, "label": _INT8, "p_death": _FLOAT})
+"""One row a stay and fold; `split` is train, validation or test."""
+
+METRICS = pa.schema(
+    _RUN
+    | {
+        "metric": _TEXT,
+        "value": _FLOAT,
+        "low": _FLOAT,
+        "high": _FLOAT,
+        "n_stays": _INT64,
+        "n_patients": _INT64,
+        "n_deaths": _INT64,
+    }
+)
+"""One row a metric on held-out stays; `fold` null: pooled over the folds. `low`, `high`: 95 % interval over patients."""
+
+MODEL_CURVES = pa.schema({"model": _TEXT, "seed": _INT64, "curve": _TEXT, "x": _FLOAT, "y": _FLOAT})
+"""ROC, precision-recall and calibration curves of the pooled held-out predictions."""
+
+_ATTACK = {"model": _TEXT, "mode": _TEXT, "seed": _INT64, "fold": _INT32, "stay_id": _INT64, "lambda": _FLOAT}
+
+OUTCOMES = pa.schema(
+    _ATTACK
+    | {
+        "label": _INT8,
+        "direction": _TEXT,
+        "flipped": _FLAG,
+        "flipped_float64": _FLAG,
+        "feasible": _FLAG,
+        "steps": _INT32,
+        "margin": _FLOAT,
+        "p_clean": _FLOAT,
+        "p_adversarial": _FLOAT,
+        "l1": _FLOAT,
+        "l2": _FLOAT,
+        "linf": _FLOAT,
+        "n_changed": _INT32,
+        "n_changed_observed": _INT32,
+        "selected": _FLAG,
+    }
+)
+"""One row an attack on a stay (stay x lambda)."""
+
+PERTURBATIONS = pa.schema(
+    _ATTACK
+    | {
+        "hour": _INT32,
+        "variable": _TEXT,
+        "delta_scaled": _FLOAT,
+        "delta_clinical": _FLOAT,
+        "observed": _FLAG,
+    }
+)
+"""One row a changed cell of a successful attack."""
+
+_MAP = {"model": _TEXT, "mode": _TEXT, "direction": _TEXT}
+
+CELLS = pa.schema(
+    _MAP
+    | {
+        "hour": _INT32,
+        "variable": _TEXT,
+        "n_stays": _INT64,
+        "gmp": _FLOAT,
+        "gap": _FLOAT,
+        "gpp": _FLOAT,
+        "s": _FLOAT,
+        "q95": _FLOAT,
+        "s_q95": _FLOAT,
+        "n_observed": _INT64,
+        "gpp_observed": _FLOAT,
+    }
+)
+"""One row a cell (hour, variable) and direction."""
+
+_INTERVAL = {"s_q95": _FLOAT, "s_q95_low": _FLOAT, "s_q95_high": _FLOAT}
+
+VARIABLES = pa.schema(
+    _MAP
+    | {"variable": _TEXT, "n_stays": _INT64, "s": _FLOAT, "s_low": _FLOAT, "s_high": _FLOAT}
+    | _INTERVAL
+    | {"rank": _INT32}
+)
+"""One row a variable and direction: S_j, its robust form with an interval, and its rank (1: most susceptible)."""
+
+HOURS = pa.schema(_MAP | {"hour": _INT32, "n_stays": _INT64, "s": _FLOAT} | _INTERVAL)
+"""One row an hour and direction: S_i and its robust form with an interval."""
+
+ATTACK_CURVES = pa.schema(
+    _MAP | {"budget": _TEXT, "allowed": _FLOAT, "success_rate": _FLOAT, "n_attacked": _INT64}
+)
+"""Success rate against the allowed maximum perturbation (`linf`) or share of changed cells (`share`)."""
+
+ATTACK_SUMMARY = pa.schema(
+    _MAP
+    | {
+        "n_attacked": _INT64,
+        "n_flipped": _INT64,
+        "n_flipped_float64": _INT64,
+        "n_feasible": _INT64,
+        "n_selected": _INT64,
+        "median_lambda": _FLOAT,
+        "median_l1": _FLOAT,
+        "median_linf": _FLOAT,
+        "median_n_changed": _FLOAT,
+        "median_share_observed": _FLOAT,
+    }
+)
+"""One row a direction: how many attacked stays were flipped, and at what cost in the selected attacks."""

@@ -1,0 +1,104 @@
+"""Reading and writing files: always whole files, by a temporary name and a rename, never a pickle."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ehr_attack.errors import UserError
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it to `target` when the block ends without an error.
+
+    The target's folder is made when missing. On any error the temporary file is removed and `target` is left as it was.
+    Raises UserError when the folder cannot be written to.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise UserError(
+            f"{target.parent}: cannot write here ({error.strerror}). Expected a folder that this user may write to; "
+            "check its permissions and the free space, or choose another folder with `snakemake --directory`."
+        ) from error
+    try:
+        # A folder of its own keeps the suffix of the name, which some writers read the format from.
+        temporary = scratch / target.name
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_parquet(table: pa.Table, path: str | Path, schema: pa.Schema | None = None) -> None:
+    """Write `table` as zstd Parquet, cast to `schema` (column order and types) when one is given.
+
+    The bytes depend on the table's content only: metadata that pandas adds is dropped.
+    """
+    if schema is not None:
+        table = table.select(schema.names).cast(schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+def write_frame(frame: pd.DataFrame, path: str | Path, schema: pa.Schema) -> None:
+    """Write a pandas frame as Parquet with exactly the columns and types of `schema`; NaN in float columns stays NaN."""
+    columns = [pa.array(frame[field.name], type=field.type, from_pandas=_nan_is_null(field)) for field in schema]
+    write_parquet(pa.Table.from_arrays(columns, schema=schema), path)
+
+
+def _nan_is_null(field: pa.Field) -> bool:
+    return not pa.types.is_floating(field.type)
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file (or the named columns of it). Raises UserError when it is missing or unreadable."""
+    try:
+        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file. Run the stage that writes it (`snakemake {path}`).") from error
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        raise UserError(
+            f"{path}: not a readable Parquet file with the expected columns. "
+            "Delete it and run snakemake again; the stage that writes it will make it anew."
+        ) from error
+
+
+def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file as a pandas frame; see `read_parquet`."""
+    return read_parquet(path, columns).to_pandas()
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write `text` as UTF-8 with line feeds."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write `value` as indented JSON with sorted keys; NaN is refused (ValueError), since JSON has none."""
+    write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", path)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file. Raises UserError when it is missing or not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable JSON file ({error}). Delete it and run snakemake again.") from error
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a frame as CSV for people: no index, line feeds, six significant digits."""
+    write_text(frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"), path)

@@ -1,0 +1,135 @@
+import copy
+
+import pytest
+import yaml
+from ehr_attack.config import load_config_file, validated_config
+from ehr_attack.errors import UserError
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture(scope="module")
+def shipped(project_dir):
+    return yaml.safe_load((project_dir / "config.yaml").read_text())
+
+
+def changed(config, key, value):
+    """A copy of `config` with dotted `key` set to `value`."""
+    copied = copy.deepcopy(config)
+    *blocks, last = key.split(".")
+    part = copied
+    for block in blocks:
+        part = part.setdefault(block, {})
+    part[last] = value
+    return copied
+
+
+def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
+    from_defaults = validated_config({})
+    assert validated_config(shipped) == from_defaults
+    assert {block: set(keys) for block, keys in shipped.items()} == {
+        block: set(keys) for block, keys in from_defaults.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("attack.stepz", 5, r"attack\.stepz: there is no such key; did you mean attack\.steps\?"),
+        ("atack", {}, r"key atack: there is no such key; did you mean attack\?"),
+        ("training.lr", "1e-3", r"training\.lr: found '1e-3' \(a text, not a number.*0\.001"),
+        ("attack.steps", "100", r"attack\.steps: found '100'"),
+        ("attack.steps", 100.0, r"attack\.steps: found 100\.0; expected integer"),
+        ("attack.steps", True, r"attack\.steps: found True; expected integer"),
+        ("attack.steps", 0, r"attack\.steps: found 0; expected a number of at least 1"),
+        ("attack.lambdas.low", "0.1", r"attack\.lambdas\.low: found '0\.1'"),
+        ("folds", 5, r"folds: found 5; expected object"),
+        ("folds.count", 1, r"folds\.count: found 1; expected a number of at least 2"),
+        ("run.name", "../elsewhere", r"run\.name"),
+        ("run.seeds", [0, 0], r"run\.seeds: found \[0, 0\]; expected a list without repeats"),
+        ("run.seeds", [], r"run\.seeds"),
+        ("training.models", ["gru7"], r"training\.models: found 'gru7'; expected one of lstm"),
+        ("source.kind", "mimic9", r"source\.kind: found 'mimic9'; expected one of synthetic, mimic3"),
+        ("source.kind", "mimic3", r"source\.path: source\.kind mimic3 needs the folder"),
+        ("source.path", "somewhere", r"source\.path: source\.kind synthetic reads no folder"),
+        ("attack.lambdas", {"low": 1.0, "high": 0.5}, r"attack\.lambdas\.low: 1\.0 is larger than"),
+        ("attack.lambdas.count", 1, r"attack\.lambdas\.count: one lambda needs"),
+        ("attack.mutable", ["sodium", "sodum"], r"attack\.mutable: 'sodum' is no variable"),
+        ("attack.mutable", "everything", r"attack\.mutable: found 'everything'; expected all, observed or a list"),
+        ("cohort.require_full_window", "yes", r"cohort\.require_full_window: found 'yes'; expected boolean"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_that_names_the_key(shipped, key, value, message):
+    with pytest.raises(UserError, match=message) as caught:
+        validated_config(changed(shipped, key, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_source_path_is_expanded_from_the_environment(shipped, monkeypatch):
+    monkeypatch.setenv("TABLES", "/data/mimic")
+    config = changed(changed(shipped, "source.kind", "mimic3"), "source.path", "$TABLES/csv")
+    assert validated_config(config)["source"]["path"] == "/data/mimic/csv"
+    monkeypatch.delenv("TABLES")
+    with pytest.raises(UserError, match=r"source\.path: the environment variable TABLES is not set"):
+        validated_config(config)
+
+
+def test_patient_examples_are_on_for_synthetic_records_only(shipped):
+    assert validated_config(shipped)["report"]["patient_examples"] is True
+    real = changed(changed(shipped, "source.kind", "mimic3"), "source.path", "x")
+    assert validated_config(real)["report"]["patient_examples"] is False
+    assert validated_config(changed(real, "report.patient_examples", True))["report"]["patient_examples"] is True
+
+
+def test_every_preset_is_a_valid_overlay(project_dir, shipped, monkeypatch):
+    monkeypatch.setenv("MIMIC3_DIR", "/data")
+    presets = sorted((project_dir / "workflow" / "presets").glob("*.yaml"))
+    assert presets
+    for preset in presets:
+        config = copy.deepcopy(shipped)
+        for block, keys in yaml.safe_load(preset.read_text()).items():
+            config[block] |= keys
+        assert validated_config(config) != validated_config(shipped)
+
+
+def test_every_key_of_the_schema_is_described(project_dir):
+    schema = yaml.safe_load((project_dir / "workflow/schemas/config.schema.yaml").read_text())
+
+    def walk(part, path):
+        if part.get("type") == "object":
+            assert part["additionalProperties"] is False, path
+            for key, child in part["properties"].items():
+                walk(child, f"{path}.{key}")
+        else:
+            assert part.get("description"), path
+            assert "default" in part, path
+
+    walk(schema, "")
+
+
+def test_files_that_are_missing_or_not_yaml_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yaml: the configuration cannot be read"):
+        load_config_file(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("run: [unclosed")
+    with pytest.raises(UserError, match=r"bad\.yaml: not valid YAML"):
+        load_config_file(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(UserError, match=r"list\.yaml: expected a YAML mapping"):
+        load_config_file(tmp_path / "list.yaml")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(block=st.sampled_from(["run", "source", "attack", "folds", "training"]), value=JSON)
+def test_any_value_is_accepted_or_refused_with_a_message(block, value):
+    try:
+        config = validated_config({block: value})
+    except UserError as error:
+        assert str(error).startswith("config key ")
+    else:
+        assert set(config) >= {"run", "attack"}
