@@ -1,0 +1,180 @@
+"""Extraction: staged tables become the cohort, its measurements and the count of every exclusion.
+
+All joins and rules are SQL over Parquet (`workflow/sql`), the same for every source; this module hands them
+their settings, runs them in order and writes what they give.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from ehr_attack import schemas
+from ehr_attack.errors import UserError
+from ehr_attack.paths import SQL_DIR
+from ehr_attack.sources import mimic3
+from ehr_attack.sources.duck import copy_to_parquet, identifier, quoted, read_sql, session
+from ehr_attack.storage import atomic_path, write_json, write_parquet
+from ehr_attack.suppression import count_text, part_text, partition_texts
+from ehr_attack.variables import Variable
+
+_log = logging.getLogger(__name__)
+_SHARED_SQL = SQL_DIR / "common"
+
+# Key and label of each step of the cohort flow, in the order in which the rules are tried (common/rules.sql).
+_STEPS = {
+    "all": "ICU stays in the source",
+    "age": "age below {min_age_years:g} years or unknown",
+    "time_order": "times out of order or missing, or outcome missing",
+    "organ_donor": "admitted as an organ donor",
+    "icu_hours": "ICU stay shorter than {min_icu_hours:g} hours",
+    "hospital_hours": "hospital stay shorter than {min_hospital_hours:g} hours",
+    "full_window": "left the ICU or died before hour {window_hours}",
+    "first_stay": "not the patient's first stay that meets the rules above",
+    "no_measurement": "no measurement of any variable in the window",
+}
+_SETTING_OF_RULE = {
+    "age": "cohort.min_age_years",
+    "icu_hours": "cohort.min_icu_hours",
+    "hospital_hours": "cohort.min_hospital_hours",
+    "full_window": "cohort.require_full_window",
+}
+
+
+def extract(
+    *,
+    tables: Mapping[str, Path],
+    variables: Sequence[Variable],
+    cohort: Mapping[str, Any],
+    window_hours: int,
+    carry_in_hours: float,
+    source: str,
+    source_info: Mapping[str, Any],
+    sql_dir: Path,
+    out_stays: Path,
+    out_measurements: Path,
+    out_flow: Path,
+    threads: int,
+    memory_limit_gb: float = 2.0,
+    item_columns: Sequence[str] = mimic3.ITEM_COLUMNS,
+) -> None:
+    """Write the canonical stays, measurements and cohort flow of a source. Time zero is the ICU intime.
+
+    tables: staged Parquet files by table name (`staging.stage_table`). cohort: `min_age_years`,
+    `min_icu_hours`, `min_hospital_hours`, `require_full_window`, `first_stay_only`. Measurements lie in
+    [-carry_in_hours, hours_observable) hours, are in canonical units and within the variable's plausible
+    range. sql_dir: the source's SQL (`workflow/sql/mimic3`), whose `candidates.sql` gives the ICU stays; what
+    follows is shared by all sources. source, source_info: written to the stays and to the flow. item_columns:
+    which of the variables' item ids apply. The three files' bytes do not depend on `threads`. Raises
+    UserError when no stay is left, with the counts.
+    """
+    with ExitStack() as stack:
+        # DuckDB itself writes the large file, so that memory stays flat; it appears only if all else worked.
+        measurements_file = stack.enter_context(atomic_path(out_measurements))
+        connection = stack.enter_context(
+            session(scratch=measurements_file.parent, threads=threads, memory_limit_gb=memory_limit_gb)
+        )
+        connection.execute(read_sql(_SHARED_SQL, "macros"))
+        for name, file in tables.items():
+            connection.execute(
+                f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({quoted(file)})"
+            )
+        rules = {**_rules(cohort), "window_hours": window_hours}
+        _register(connection, "items", _item_table(variables, item_columns))
+        _register(connection, "steps", _step_table(rules))
+
+        _create(connection, "candidates", read_sql(sql_dir, "candidates"))
+        _refuse_repeated_stays(connection)
+        _create(connection, "reviewed", read_sql(_SHARED_SQL, "rules"), rules)
+        _create(
+            connection, "measured", read_sql(_SHARED_SQL, "measurements"), {"carry_in_hours": carry_in_hours}
+        )
+        connection.execute(read_sql(_SHARED_SQL, "unmeasured"))
+
+        flow = connection.sql(read_sql(_SHARED_SQL, "cohort_flow")).to_arrow_table().to_pylist()
+        if not flow[-1]["stays"]:
+            raise UserError(_empty_cohort(flow))
+        stays = connection.sql(
+            read_sql(_SHARED_SQL, "cohort_stays"), params={"source": source}
+        ).to_arrow_table()
+        connection.execute(copy_to_parquet(read_sql(_SHARED_SQL, "cohort_measurements"), measurements_file))
+        write_parquet(stays, out_stays, schemas.STAYS)
+        write_json({"source": dict(source_info), "time_zero": "ICU intime", "steps": flow}, out_flow)
+    stays_left, patients, deaths = (flow[-1][key] for key in ("stays", "patients", "deaths"))
+    _log.info(
+        "cohort: %s stays of %s patients, %s deaths",
+        count_text(stays_left),
+        count_text(patients),
+        part_text(deaths, stays_left),
+    )
+
+
+def _rules(cohort: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that common/rules.sql takes, and no others: DuckDB refuses one it has no use for."""
+    numbers = {name: float(cohort[name]) for name in ("min_age_years", "min_icu_hours", "min_hospital_hours")}
+    return numbers | {name: bool(cohort[name]) for name in ("require_full_window", "first_stay_only")}
+
+
+def _item_table(variables: Sequence[Variable], item_columns: Sequence[str]) -> pa.Table:
+    """One row an item id of a variable, with what the measurements need of it."""
+    rows = [
+        {
+            "table_name": variable.table,
+            "item_id": item.item_id,
+            "variable": variable.name,
+            "variable_order": order,
+            "fahrenheit": item.fahrenheit,
+            "low_exclusive": variable.low_exclusive,
+            "high_inclusive": variable.high_inclusive,
+        }
+        for order, variable in enumerate(variables)
+        for item in dict.fromkeys(item for column in item_columns for item in variable.items[column])
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def _step_table(rules: Mapping[str, Any]) -> pa.Table:
+    """One row a step of the cohort flow; the steps of rules that are switched off are left out."""
+    switched = {"full_window": rules["require_full_window"], "first_stay": rules["first_stay_only"]}
+    steps = [(key, label.format(**rules)) for key, label in _STEPS.items() if switched.get(key, True)]
+    keys, labels = zip(*steps, strict=True)
+    return pa.table({"position": range(len(steps)), "key": keys, "label": labels})
+
+
+def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    """Copy a small table into the database, so that no Python object has to outlive the query."""
+    connection.register(f"{name}_arrow", table)
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")
+    connection.unregister(f"{name}_arrow")
+
+
+def _create(
+    connection: duckdb.DuckDBPyConnection, name: str, select: str, parameters: Mapping[str, Any] | None = None
+) -> None:
+    connection.execute(f"CREATE TABLE {name} AS {select}", dict(parameters or {}))
+
+
+def _refuse_repeated_stays(connection: duckdb.DuckDBPyConnection) -> None:
+    """A key that stands twice in a table would silently count stays, and their measurements, twice."""
+    row = connection.execute("SELECT count(*) - count(DISTINCT stay_id) FROM candidates").fetchone()
+    if row is not None and row[0]:
+        raise UserError(
+            f"source.path: {count_text(row[0])} ICU stays are repeated or have no id. Expected ICUSTAY_ID "
+            "once in ICUSTAYS, HADM_ID once in ADMISSIONS and SUBJECT_ID once in PATIENTS; a table was "
+            "probably joined twice. Download it again."
+        )
+
+
+def _empty_cohort(flow: Sequence[Mapping[str, Any]]) -> str:
+    excluded = partition_texts([step["excluded_stays"] for step in flow[1:]])
+    lines = [f"  {step['label']}: {count} excluded" for step, count in zip(flow[1:], excluded, strict=True)]
+    working = [step["key"] for step in flow if step["excluded_stays"]]
+    settings = [_SETTING_OF_RULE[key] for key in working if key in _SETTING_OF_RULE]
+    advice = f"Relax {', '.join(settings)}, or c" if settings else "C"
+    total = count_text(flow[0]["stays"])
+    first = f"cohort: of the {total} ICU stays in the source none is left, by these rules in turn:"
+    return "\n".join([first, *lines, f"{advice}heck that source.path and source.profile fit together."])

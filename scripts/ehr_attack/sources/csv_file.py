@@ -1,0 +1,116 @@
+"""Reading one CSV(.gz) file: columns found by name, types declared, the gzip checked to its end."""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import duckdb
+
+from ehr_attack.errors import UserError
+from ehr_attack.sources.duck import quoted
+
+_CHUNK_BYTES = 1 << 20
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the file's name says that it is compressed."""
+    return path.name.lower().endswith(".gz")
+
+
+def check_gzip(path: Path) -> None:
+    """Decompress the file to its end and compare its checksums, which DuckDB does not.
+
+    Raises UserError when the file is damaged or cut short, as a broken download leaves it.
+    """
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(_CHUNK_BYTES):
+                pass
+    except (*_DAMAGED, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def read_header(path: Path) -> list[str]:
+    """The column names of the first line, in lower case. Raises UserError when there is no row below it."""
+    try:
+        with _open_text(path) as lines:
+            rows = csv.reader(lines)
+            header = [name.strip().lower() for name in next(rows, [])]
+            has_rows = any(rows)
+    except (*_DAMAGED, OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from None
+    if not has_rows:
+        raise UserError(
+            f"{path}: the table has no rows{'' if header else ' and no header'}. Expected a header line and "
+            "at least one row; the download or export probably stopped early, so make this file again."
+        )
+    return header
+
+
+def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
+    """A DuckDB table expression over the file, with the declared `types` and text for every other column.
+
+    header: as `read_header` gives it. Raises UserError when a column of `types` is missing or stands there
+    twice.
+    """
+    found = f"Found: {', '.join(header)}."
+    if missing := [column for column in types if column not in header]:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)} in the header line. {found} Expected comma-separated "
+            "columns named as MIMIC-III names them (any case, any order); restore the original header line."
+        )
+    if repeated := sorted({column for column in header if header.count(column) > 1}):
+        raise UserError(
+            f"{path}: the header line names {', '.join(repeated)} twice. {found} Keep one of each."
+        )
+    columns = ", ".join(f"{quoted(name)}: {quoted(types.get(name, 'VARCHAR'))}" for name in header)
+    compression = "gzip" if is_gzip(path) else "none"
+    return (
+        f"read_csv({quoted(path)}, columns = {{{columns}}}, header = true, auto_detect = false, delim = ',', "
+        f"""quote = '"', escape = '"', compression = '{compression}')"""
+    )
+
+
+def explain(error: duckdb.Error, path: Path, types: Mapping[str, str]) -> UserError:
+    """What a DuckDB error on this file means to a user, without DuckDB's own text, which quotes records."""
+    text = str(error)
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    place = f"{path}, line {line[1]}" if line else str(path)
+    again = "Make or download this file again; if you edited it, undo the edit at that line."
+    column = re.search(r'converting column "(\w+)"', text)
+    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
+    if column and column[1] in types:
+        what = f"the value in column {column[1]} is not a {types[column[1]]}."
+    elif counts:
+        what = f"expected {counts[1]} columns, as in the header line, and found {counts[2]}."
+    elif "unterminated quote" in text:
+        what = "a quotation mark is opened and never closed."
+    elif "unicode" in text.lower() or "utf-8" in text.lower():
+        what = "the text is not UTF-8."
+    else:
+        what = f"DuckDB cannot read the file as comma-separated values ({type(error).__name__})."
+    return UserError(f"{place}: {what} {again}")
+
+
+def _open_text(path: Path) -> IO[str]:
+    # Text that is not UTF-8 must not stop the search for the header; DuckDB reports it with its line.
+    if is_gzip(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    if isinstance(error, _DAMAGED):
+        return UserError(
+            f"{path}: the gzip file is cut short, damaged or not compressed at all. Download it "
+            "again and compare it with the published checksum (SHA256SUMS.txt); a file that is not "
+            "compressed must end in .csv."
+        )
+    return UserError(
+        f"{path}: the file cannot be read ({type(error).__name__}). Expected a readable CSV table."
+    )

@@ -1,0 +1,73 @@
+"""Running SQL with DuckDB: a database with bounded memory, and SQL texts read from files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from ehr_attack.errors import UserError
+
+
+@contextmanager
+def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory; tables and sorts beyond the limit spill to the folder `scratch`.
+
+    The caller removes `scratch`; it must be private, for it holds records. Raises UserError when memory or
+    disk space runs out.
+    """
+    configuration: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "memory_limit": f"{max(1, round(memory_limit_gb * 1000))}MB",
+        "temp_directory": str(scratch / "spill"),
+        "preserve_insertion_order": True,
+        # Nothing may be fetched from the network, and a table name in SQL must never mean a Python variable.
+        "autoinstall_known_extensions": False,
+        "python_enable_replacements": False,
+    }
+    connection = duckdb.connect(":memory:", config=configuration)
+    try:
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise UserError(
+            f"{scratch.parent}: {memory_limit_gb:g} GB of memory (threads: {threads}) or the disk space here "
+            "was not enough for this step. Raise the memory limit, use fewer threads, or free disk space."
+        ) from error
+    except duckdb.IOException as error:
+        raise UserError(
+            f"{scratch.parent}: a file could not be read or written ({error}). Delete the file that is "
+            "named here and run snakemake again; if it is on a full disk, free space first."
+        ) from error
+    finally:
+        connection.close()
+
+
+def read_sql(folder: Path, name: str, **placeholders: str) -> str:
+    """The text of `folder/name.sql` with each `{placeholder}` replaced. Raises UserError when missing."""
+    path = Path(folder) / f"{name}.sql"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{path}: the SQL text cannot be read ({error.strerror}). It is part of this project; restore it "
+            "with `git checkout -- workflow/sql`, and keep workflow/ beside scripts/."
+        ) from error
+    for placeholder, value in placeholders.items():
+        text = text.replace("{" + placeholder + "}", value)
+    return text
+
+
+def quoted(text: str | Path) -> str:
+    """`text` as an SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """`name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def copy_to_parquet(query: str, path: Path) -> str:
+    """The statement that writes the result of `query` to `path` as zstd Parquet."""
+    return f"COPY ({query}) TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"

@@ -1,0 +1,88 @@
+"""Staging: each source table is read once and only what is needed of it is kept, as Parquet."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from ehr_attack.errors import UserError
+from ehr_attack.sources import csv_file, mimic3
+from ehr_attack.sources.duck import copy_to_parquet, identifier, read_sql, session
+from ehr_attack.storage import atomic_path
+from ehr_attack.suppression import count_text
+
+_log = logging.getLogger(__name__)
+
+
+def stage_table(
+    table: str,
+    source_file: Path,
+    out: Path,
+    item_ids: Iterable[int] = (),
+    *,
+    sql_dir: Path,
+    threads: int,
+    memory_limit_gb: float = 2.0,
+) -> int:
+    """Read `source_file` (CSV or CSV.gz) once; write what `sql_dir/<table>.sql` selects from it as Parquet.
+
+    table: lower-case name, a key of `sources.mimic3.TABLES`. item_ids: the items that event tables are
+    filtered to. sql_dir: the source's folder of SELECT texts (`workflow/sql/mimic3`). Rows are sorted by all
+    columns. Memory stays within `memory_limit_gb` whatever the size of the file. Returns the number of rows
+    kept. Raises UserError, and writes nothing, when the file is damaged, lacks a column, has no rows, or
+    holds a value of the wrong type.
+    """
+    source_file, types = Path(source_file), mimic3.TABLES[table]
+    scan = csv_file.scan(source_file, csv_file.read_header(source_file), types)
+    # IN (NULL) is the list that matches nothing: a profile may do without one of the event tables.
+    ids = ", ".join(str(int(item)) for item in sorted(set(item_ids))) or "NULL"
+    select = read_sql(sql_dir, table, item_ids=ids)
+    start = time.monotonic()
+    _log.info("%s: reading %.1f MB", source_file.name, source_file.stat().st_size / 1e6)
+    with (
+        atomic_path(out) as temporary,
+        _checked_to_its_end(source_file),
+        session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
+    ):
+        try:
+            connection.execute(f"CREATE VIEW {identifier(table)} AS SELECT * FROM {scan}")
+            # Sorted, the file depends on its rows alone: not on the threads, nor on a server's order.
+            result = connection.execute(copy_to_parquet(f"SELECT * FROM ({select}) ORDER BY ALL", temporary))
+            kept = _only_number(result)
+        except duckdb.OutOfMemoryException:
+            raise  # the session says what to do
+        except duckdb.Error as error:
+            raise csv_file.explain(error, source_file, types) from None
+    _log.info("%s: kept %s rows, %.1f s", source_file.name, count_text(kept), time.monotonic() - start)
+    if not kept:
+        _log.warning(
+            "%s holds none of the wanted items; is it the right table of the right database?",
+            source_file.name,
+        )
+    return kept
+
+
+@contextmanager
+def _checked_to_its_end(path: Path) -> Iterator[None]:
+    """Check a gzip file in the background; its verdict comes before any error that damaged bytes led to."""
+    if not csv_file.is_gzip(path):
+        yield
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        verdict = pool.submit(csv_file.check_gzip, path)
+        try:
+            yield
+        except UserError as error:
+            verdict.result()
+            raise error from None
+        verdict.result()
+
+
+def _only_number(result: duckdb.DuckDBPyConnection) -> int:
+    row = result.fetchone()
+    assert row is not None, "COPY reports the number of rows it wrote"
+    return int(row[0])

@@ -1,0 +1,10 @@
+-- One row is one hospital admission. Runs on DuckDB and on PostgreSQL.
+SELECT
+    CAST(hadm_id AS bigint) AS hadm_id,
+    CAST(subject_id AS bigint) AS subject_id,
+    admittime,
+    dischtime,
+    deathtime,
+    upper(coalesce(diagnosis, '')) LIKE '%ORGAN DONOR%' AS organ_donor,
+    hospital_expire_flag = 1 AS died_in_hospital
+FROM admissions

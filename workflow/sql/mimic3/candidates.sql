@@ -1,0 +1,25 @@
+-- One row is one ICU stay of the source, with its patient and admission, before any rule of the cohort.
+-- Age is in calendar years: birthdays had, plus the share of the current year of life. Ages over 89 are hidden in
+-- MIMIC-III (born 300 years before the first admission) and become 91.4, the median age of that group.
+SELECT
+    icustays.stay_id,
+    icustays.subject_id,
+    icustays.hadm_id,
+    icustays.intime,
+    icustays.outtime,
+    icustays.care_unit,
+    admissions.admittime,
+    admissions.dischtime,
+    admissions.deathtime,
+    admissions.organ_donor,
+    admissions.died_in_hospital,
+    patients.sex,
+    date_sub('year', patients.dob, icustays.intime) AS birthdays,
+    patients.dob + to_years(birthdays) AS last_birthday,
+    patients.dob + to_years(birthdays + 1) AS next_birthday,
+    birthdays
+        + hours_between(last_birthday, icustays.intime) / hours_between(last_birthday, next_birthday) AS exact_age,
+    CASE WHEN exact_age > 89 THEN 91.4 ELSE exact_age END AS age_years
+FROM icustays
+LEFT JOIN admissions USING (hadm_id, subject_id)
+LEFT JOIN patients USING (subject_id)
