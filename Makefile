@@ -3,8 +3,10 @@
 VENV ?= .venv
 PYTHON ?= python3
 CORES ?= all
+# An overlay of workflow/presets, by name: make run PRESET=quick
+PRESET ?=
 SHARED := $(or $(EHR_ATTACK_SHARED),../shared)
-# Another index to take torch from, for example that of a CUDA release: make run TORCH_INDEX=<address>
+# Another index to take torch from as well, for example that of a CUDA release: make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
 
@@ -18,11 +20,11 @@ TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)",$$/\1/p' pyproject.toml)
 .PHONY: help
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo "  variables: CORES=$(CORES) PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)"
+	@echo "  variables: CORES=$(CORES) PRESET=$(PRESET) PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)"
 
 .PHONY: run
 run: $(VENV)/.installed-run  ## set up, then the whole pipeline on the synthetic cohort: results/synthetic/report/index.html
-	$(SNAKEMAKE)
+	$(SNAKEMAKE) $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)
 
 .PHONY: test
 test: $(VENV)/.installed-test  ## set up, then all tests
@@ -59,7 +61,7 @@ $(VENV)/.installed-test $(VENV)/.installed-lint: $(VENV)/.installed-run
 
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (a few minutes the first time)"
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) $(TORCH_PIN)
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),) $(TORCH_PIN)
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable ".$(EXTRAS)"
 	@touch $@
 

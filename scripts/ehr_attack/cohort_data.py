@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ehr_attack.errors import UserError
-from ehr_attack.features import FeatureTensor, load_tensor
+from ehr_attack.feature_tensor import FeatureTensor, load_tensor
 from ehr_attack.storage import read_frame
 from ehr_attack.variables import Variable
 

@@ -38,7 +38,7 @@ def data_digest(path: Path) -> str:
     """Digest of a data file: of all its bytes up to 1 MB, else of its size, first and last 64 kB."""
     size = path.stat().st_size
     if size <= _WHOLE_BYTES:
-        return _sha256(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with path.open("rb") as file:
         head = file.read(_EDGE_BYTES)
         file.seek(-_EDGE_BYTES, 2)

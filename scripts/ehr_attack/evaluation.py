@@ -1,24 +1,17 @@
 """How well a model predicts on held-out patients: metrics with intervals over patients, and curves."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    brier_score_loss,
-    f1_score,
-    precision_recall_curve,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn import config_context
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from ehr_attack.resampling import patient_weights, percentile_interval
+
+METRICS = ("auroc", "auprc", "f1", "precision", "recall", "accuracy", "brier")
+"""Decisions (f1 to accuracy) are taken at probability 0.5, as the attack does."""
 
 _GRID = np.linspace(0.0, 1.0, 101)
 _THRESHOLD = 0.5
@@ -26,33 +19,6 @@ _CALIBRATION_BINS = 10
 _SEED = 20180819
 
 _Array = npt.NDArray[Any]
-_Metric = Callable[[_Array, _Array, _Array | None], float]
-
-
-def _of_decision(score: Callable[..., float], **options: Any) -> _Metric:
-    def metric(labels: _Array, p_death: _Array, weight: _Array | None) -> float:
-        return float(score(labels, p_death > _THRESHOLD, sample_weight=weight, **options))
-
-    return metric
-
-
-def _of_score(score: Callable[..., float]) -> _Metric:
-    def metric(labels: _Array, p_death: _Array, weight: _Array | None) -> float:
-        return float(score(labels, p_death, sample_weight=weight))
-
-    return metric
-
-
-METRICS: Mapping[str, _Metric] = {
-    "auroc": _of_score(roc_auc_score),
-    "auprc": _of_score(average_precision_score),
-    "f1": _of_decision(f1_score, zero_division=0.0),
-    "precision": _of_decision(precision_score, zero_division=0.0),
-    "recall": _of_decision(recall_score),
-    "accuracy": _of_decision(accuracy_score),
-    "brier": _of_score(brier_score_loss),
-}
-"""Metrics of (labels, probability of death, weights). Decisions are taken at probability 0.5, as the attack does."""
 
 
 def evaluate_predictions(predictions: pd.DataFrame, stays: pd.DataFrame, resamples: int) -> pd.DataFrame:
@@ -102,20 +68,43 @@ def _held_out(predictions: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measure(group: pd.DataFrame, resamples: int) -> dict[str, tuple[float, float, float]]:
+    """Value and 95 % interval of every metric."""
     labels, p_death = group["label"].to_numpy(), group["p_death"].to_numpy()
     if labels.min() == labels.max():
         return dict.fromkeys(METRICS, (np.nan, np.nan, np.nan))
-    samples = np.full((resamples, len(METRICS)), np.nan)
-    for index, weight in enumerate(patient_weights(group["subject_id"].to_numpy(), resamples, _SEED)):
-        drawn = weight > 0
-        if labels[drawn].min() < labels[drawn].max():
-            samples[index] = [m(labels[drawn], p_death[drawn], weight[drawn]) for m in METRICS.values()]
-    low, high = percentile_interval(samples)
-    values = (metric(labels, p_death, None) for metric in METRICS.values())
-    return {
-        name: (value, float(low[i]), float(high[i]))
-        for i, (name, value) in enumerate(zip(METRICS, values, strict=True))
+    weights = np.stack(list(patient_weights(group["subject_id"].to_numpy(), resamples, _SEED)))
+    values = weighted_metrics(labels, p_death, np.ones((1, labels.size)))[0]
+    low, high = percentile_interval(weighted_metrics(labels, p_death, weights))
+    return {name: (values[i], low[i], high[i]) for i, name in enumerate(METRICS)}
+
+
+def weighted_metrics(labels: _Array, p_death: _Array, weights: _Array) -> npt.NDArray[np.float64]:
+    """The metrics under each of several weightings of the stays, (weightings, metrics), in the order of METRICS.
+
+    labels, p_death: (stays,); weights: (weightings, stays). NaN where a weighting leaves one class only.
+    """
+    dead, positive = labels == 1, p_death > _THRESHOLD
+    deaths, survivors = weights @ dead, weights @ ~dead
+    true_positive, false_positive = weights @ (dead & positive), weights @ (~dead & positive)
+    precision = true_positive / np.maximum(true_positive + false_positive, 1)
+    recall = true_positive / np.maximum(deaths, 1)
+    total = deaths + survivors
+    columns = {
+        "f1": 2 * true_positive / np.maximum(true_positive + false_positive + deaths, 1),
+        "precision": precision,
+        "recall": recall,
+        "accuracy": (true_positive + survivors - false_positive) / total,
+        "brier": weights @ np.square(p_death - labels) / total,
     }
+    both = (deaths > 0) & (survivors > 0)
+    for name, score in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+        columns[name] = np.full(len(weights), np.nan)
+        # Thousands of calls on the same, already checked arrays: the checks would take most of the time.
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            columns[name][both] = [score(labels, p_death, sample_weight=weight) for weight in weights[both]]
+    table = np.column_stack([columns[name] for name in METRICS])
+    table[~both] = np.nan
+    return table
 
 
 def _roc(labels: _Array, p_death: _Array) -> tuple[_Array, _Array]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.attacks.selection import ROW_KEY, successes
-from ehr_attack.features import load_tensor
+from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.resampling import patient_weights, percentile_interval
 from ehr_attack.schemas import ATTACK_CURVES, ATTACK_SUMMARY, CELLS, HOURS, VARIABLES
 from ehr_attack.storage import read_frame, write_frame

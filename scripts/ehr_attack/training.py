@@ -236,5 +236,6 @@ def _validate(
     loss = float(cross_entropy(logits, labels, weight=weights))
     truth = labels.cpu().numpy()
     score = (logits[:, 1] - logits[:, 0]).cpu().numpy()
-    auroc = float(roc_auc_score(truth, score)) if 0 < truth.sum() < truth.size else float("nan")
+    defined = 0 < truth.sum() < truth.size and np.isfinite(score).all()
+    auroc = float(roc_auc_score(truth, score)) if defined else float("nan")
     return {"validation_loss": loss, "validation_auroc": auroc}

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ehr_attack.features import build_features, load_tensor
+from ehr_attack.feature_tensor import load_tensor
+from ehr_attack.features import build_features
 from ehr_attack.sources import find_tables
 from ehr_attack.variables import load_variables
 from mimic3_builder import Extracted, extract_staged, staged

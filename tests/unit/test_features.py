@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ehr_attack import schemas
 from ehr_attack.errors import UserError
-from ehr_attack.features import build_features, load_tensor
+from ehr_attack.feature_tensor import load_tensor
+from ehr_attack.features import build_features
 from ehr_attack.storage import write_frame, write_parquet
 from mimic3_builder import INTIME, moment
 

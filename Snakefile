@@ -1,0 +1,41 @@
+"""Where in a patient's record would a small error flip the model?
+
+Entry point: checks config.yaml, includes one file a stage from workflow/rules, and asks for the report.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# Under `--directory`, a config.yaml there wins over the project's own.
+CONFIG_DIR = "." if Path("config.yaml").exists() else workflow.basedir
+
+
+configfile: f"{CONFIG_DIR}/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/source.smk"
+include: "workflow/rules/extract.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/folds.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/attack.smk"
+include: "workflow/rules/susceptibility.smk"
+include: "workflow/rules/plots.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{R}/report/index.html",

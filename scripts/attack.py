@@ -1,0 +1,29 @@
+"""Rule attack: one shard of the held-out stays of one fold."""
+
+from pathlib import Path
+
+from ehr_attack.runtime import job
+
+with job(snakemake.log[0]):
+    from ehr_attack.attacks.fold import Shard, attack_fold
+    from ehr_attack.checkpoint import load_checkpoint
+    from ehr_attack.cohort_data import load_cohort
+    from ehr_attack.storage import write_parquet
+    from ehr_attack.variables import load_variables
+
+    files, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
+    variables = load_variables(params.profile)
+    outcomes, perturbations = attack_fold(
+        cohort=load_cohort(
+            files.features, files.stays, files.folds, variables=variables, window_hours=params.window_hours
+        ),
+        checkpoint=load_checkpoint(Path(files.weights), Path(files.sidecar), variables),
+        variables=variables,
+        mode_name=wildcards.mode,
+        seed=int(wildcards.seed),
+        fold=int(wildcards.fold),
+        shard=Shard(int(wildcards.shard), params.attack["shards"]),
+        settings=params.attack,
+    )
+    write_parquet(outcomes, snakemake.output.outcomes)
+    write_parquet(perturbations, snakemake.output.perturbations)

@@ -1,0 +1,183 @@
+"""Maps of hour by variable: susceptibility with its sums, and the measures that it is made of."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from ehr_attack.figures.style import (
+    DIRECTION_LABELS,
+    GROUP_COLOURS,
+    INK,
+    MUTED,
+    SEQUENTIAL,
+    label_with_unit,
+    new_figure,
+    say,
+    small_font,
+    why_hidden,
+)
+from ehr_attack.suppression import MINIMUM
+from ehr_attack.variables import Variable
+
+FloatArray = npt.NDArray[np.float64]
+
+_MEASURES = (
+    ("gmp", "GMP: largest change [scaled units]", 1.0),
+    ("gap", "GAP: mean change [scaled units]", 1.0),
+    ("gpp", "GPP: stays in which the cell changes [%]", 100.0),
+    ("s_q95", "$S$ with the 95th percentile [scaled units]", 1.0),
+)
+_HOUR_STEP = 6
+
+
+def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
+    """Heat map of S_ij = GMP_ij x GPP_ij over hour i and variable j, with S_i above and S_j at the right.
+
+    cells: CELLS rows; a direction with fewer than ten successfully attacked stays is replaced by a sentence.
+    """
+    figure = new_figure(3.9)
+    rows = cells[cells["direction"] == direction]
+    n_stays = int(rows["n_stays"].max()) if len(rows) else 0
+    if n_stays < MINIMUM:
+        return _worded(figure, f"Susceptibility, {DIRECTION_LABELS[direction]}", why_hidden(n_stays))
+    grid = as_grid(rows, "s", variables)
+    axes = figure.subplot_mosaic(
+        [["hours", "key"], ["map", "variables"]],
+        width_ratios=[1, 0.17],
+        height_ratios=[0.17, 1],
+        empty_sentinel=None,
+    )
+    image = draw_map(axes["map"], grid, variables, SEQUENTIAL, top=_top(grid))
+    axes["map"].set_xlabel("Hour since ICU admission")
+    _hour_sums(axes["hours"], grid)
+    _variable_sums(axes["variables"], grid, variables)
+    axes["key"].set_axis_off()
+    key = axes["key"].inset_axes((0.08, 0.45, 0.92, 0.2))
+    bar = figure.colorbar(image, cax=key, orientation="horizontal", ticks=[0, _top(grid)], format="%.2g")
+    bar.outline.set_visible(False)
+    key.set_title("$S_{ij}$ [scaled units]", fontsize=small_font(), fontweight="normal", loc="left")
+    key.tick_params(labelsize=small_font(0.8))
+    axes["hours"].set_title(f"Susceptibility, {DIRECTION_LABELS[direction]} (n = {n_stays:,} stays)")
+    return figure
+
+
+def measures_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
+    """Four small maps: GMP, GAP, GPP and the robust S_q95."""
+    figure = new_figure(5.6)
+    rows = cells[cells["direction"] == direction]
+    n_stays = int(rows["n_stays"].max()) if len(rows) else 0
+    title = f"Measures, {DIRECTION_LABELS[direction]}"
+    if n_stays < MINIMUM:
+        return _worded(figure, title, why_hidden(n_stays))
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for axes, (column, label, unit) in zip(panels.flatten().tolist(), _MEASURES, strict=True):
+        grid = as_grid(rows, column, variables) * unit
+        image = draw_map(axes, grid, variables, SEQUENTIAL, top=_top(grid), units=False)
+        axes.set_title(label, fontsize=small_font(1.0), fontweight="normal")
+        bar = figure.colorbar(image, ax=axes, aspect=30, pad=0.015)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=small_font(0.8))
+    for axes in panels[-1]:
+        axes.set_xlabel("Hour since ICU admission")
+    figure.suptitle(f"{title} (n = {n_stays:,} stays)", x=0.01, ha="left")
+    return figure
+
+
+def as_grid(rows: pd.DataFrame, column: str, variables: Sequence[Variable]) -> FloatArray:
+    """`column` of one direction as float64 (variables, hours), NaN where a cell has no row or no value."""
+    wide = rows.pivot(index="variable", columns="hour", values=column)
+    wide = wide.reindex(index=[v.name for v in variables], columns=range(int(rows["hour"].max()) + 1))
+    return wide.to_numpy(dtype=np.float64)
+
+
+def draw_map(
+    axes: Axes,
+    grid: FloatArray,
+    variables: Sequence[Variable],
+    colours: Colormap,
+    *,
+    top: float,
+    bottom: float = 0.0,
+    units: bool = True,
+) -> AxesImage:
+    """Draw (variables, hours) as coloured cells: hour 0 at the left, first variable on top, groups apart."""
+    n_variables, n_hours = grid.shape
+    # An image, not a path a cell: the SVG stays small, and `nearest` keeps the cells sharp in every viewer.
+    image = axes.imshow(
+        np.ma.masked_invalid(grid),
+        cmap=colours,
+        vmin=bottom,
+        vmax=top,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    lines: dict[str, Any] = {"colors": "#eceef1", "linewidth": 0.3}
+    axes.vlines(np.arange(1, n_hours) - 0.5, -0.5, n_variables - 0.5, **lines)
+    axes.hlines(np.arange(1, n_variables) - 0.5, -0.5, n_hours - 0.5, **lines)
+    axes.set_facecolor("#f3f4f6")
+    axes.set_yticks(np.arange(n_variables), [label_with_unit(v) if units else v.label for v in variables])
+    axes.set_ylim(n_variables - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+    if not np.nan_to_num(grid).any():
+        axes.text(
+            0.5, 0.5, "every value is zero", ha="center", va="center", color=MUTED, transform=axes.transAxes
+        )
+    for edge in group_edges(variables):
+        axes.axhline(edge, color=INK, linewidth=0.7)
+    hour_ticks(axes, range(n_hours))
+    return image
+
+
+def group_edges(variables: Sequence[Variable]) -> list[float]:
+    """Heights at which the group (vital sign, laboratory) changes."""
+    groups = [variable.group for variable in variables]
+    return [row + 0.5 for row, (here, below) in enumerate(pairwise(groups)) if here != below]
+
+
+def hour_ticks(axes: Axes, hours: Iterable[int]) -> None:
+    """Ticks every six hours up to the last hour of the window."""
+    last = int(max(hours, default=0))
+    ends_full = last % _HOUR_STEP == _HOUR_STEP - 1
+    axes.set_xticks([*range(0, last + 1, _HOUR_STEP), *([last] if ends_full else [])])
+    axes.set_xlim(-0.5, last + 0.5)
+
+
+def _hour_sums(axes: Axes, grid: FloatArray) -> None:
+    axes.bar(np.arange(grid.shape[1]), np.nansum(grid, axis=0), width=0.8, color=MUTED)
+    axes.set_xlim(-0.5, grid.shape[1] - 0.5)
+    axes.set_ylabel("$S_i$", rotation=0, ha="right", va="center")
+    axes.tick_params(axis="x", bottom=False, labelbottom=False)
+    axes.locator_params(axis="y", nbins=2)
+    axes.set_ylim(bottom=0)
+
+
+def _variable_sums(axes: Axes, grid: FloatArray, variables: Sequence[Variable]) -> None:
+    colours = [GROUP_COLOURS[variable.group] for variable in variables]
+    axes.barh(np.arange(grid.shape[0]), np.nansum(grid, axis=1), height=0.7, color=colours)
+    axes.set_ylim(grid.shape[0] - 0.5, -0.5)
+    axes.set_xlabel("$S_j$")
+    axes.tick_params(axis="y", left=False, labelleft=False)
+    axes.locator_params(axis="x", nbins=2)
+    axes.set_xlim(left=0)
+
+
+def _top(grid: FloatArray) -> float:
+    """The upper end of the colours; any positive number for a map of zeros."""
+    largest = float(np.nanmax(grid)) if np.isfinite(grid).any() else 0.0
+    return largest if largest > 0 else 1.0
+
+
+def _worded(figure: Figure, title: str, text: str) -> Figure:
+    axes = figure.subplots()
+    say(axes, text)
+    axes.set_title(title)
+    return figure

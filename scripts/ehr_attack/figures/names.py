@@ -1,0 +1,43 @@
+"""The file stems of every figure and table for people; standard library only, since the Snakefile imports it.
+
+A figure of stem `s` lies in `R/figures/s.svg` and `.png`, a patient figure in `R/private/`, a table in
+`R/tables/s.csv`.
+"""
+
+from collections.abc import Sequence
+
+DIRECTIONS = ("0_to_1", "1_to_0")
+
+COHORT_TABLES = ("cohort_flow", "cohort", "missingness")
+MODEL_TABLES = ("model_metrics", "published_comparison")
+ATTACK_TABLES = ("attack_summary", "rank_comparison", "paper_claims")
+
+
+def model_figures(model: str) -> tuple[str, ...]:
+    """Stems of the figures of one model."""
+    return tuple(f"{kind}_{model}" for kind in ("roc", "pr", "calibration", "training"))
+
+
+def attack_figures(model: str, mode: str) -> tuple[str, ...]:
+    """Stems of the figures of one attack mode on one model; the maps come once a direction."""
+    stem = f"{model}_{mode}"
+    maps = (
+        f"{kind}_{stem}_{direction}" for kind in ("susceptibility", "measures") for direction in DIRECTIONS
+    )
+    return (*maps, *(f"{kind}_{stem}" for kind in ("variables", "hours", "success")))
+
+
+def patient_figures(model: str, mode: str) -> tuple[str, ...]:
+    """Stems of the single-patient figures of one attack mode on one model, one a direction."""
+    return tuple(f"patient_{model}_{mode}_{direction}" for direction in DIRECTIONS)
+
+
+def susceptibility_tables(model: str, mode: str) -> tuple[str, ...]:
+    """Stems of the susceptibility tables of one attack mode on one model."""
+    return tuple(f"susceptibility_{level}_{model}_{mode}" for level in ("variables", "hours", "cells"))
+
+
+def all_tables(models: Sequence[str], modes: Sequence[str]) -> tuple[str, ...]:
+    """Stems of every table of a run, in the order of the report."""
+    maps = (stem for model in models for mode in modes for stem in susceptibility_tables(model, mode))
+    return (*COHORT_TABLES, *MODEL_TABLES, *ATTACK_TABLES, *maps)

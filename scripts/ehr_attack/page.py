@@ -1,0 +1,124 @@
+"""What a page is made of: numbers as text, figures and tables as data URIs, a config that is safe to show."""
+
+import base64
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from ehr_attack.errors import UserError
+
+NOTHING = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+MAX_SVG_BYTES = 200_000
+MAX_DOWNLOAD_BYTES = 1_000_000
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+_FOLDERS = re.compile(r"^(?:[/~\\]|[A-Za-z]:[/\\]).*[/\\](?=[^/\\])")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure inside the page; width and height in CSS pixels."""
+
+    uri: Markup
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """A table offered inside the page; `uri` is empty when the file is too large to carry along."""
+
+    name: str
+    uri: Markup
+    kilobytes: int
+
+
+def fixed(value: Any, digits: int = 2) -> str:
+    """A number with `digits` decimals, or a dash where there is none."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NOTHING
+    return f"{value:.{digits}f}".replace("-", _MINUS)
+
+
+def significant(value: Any, digits: int = 3) -> str:
+    """A number with `digits` significant digits, or a dash where there is none."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NOTHING
+    return f"{value:.{digits}g}".replace("-", _MINUS)
+
+
+def interval(value: Any, low: Any, high: Any, digits: int = 2) -> str:
+    """`0.86 (0.83 to 0.89)`; the bracket only where there is an interval."""
+    bounds = (
+        "" if NOTHING in (fixed(low), fixed(high)) else f" ({fixed(low, digits)} to {fixed(high, digits)})"
+    )
+    return fixed(value, digits) + bounds
+
+
+def thousands(count: Any) -> str:
+    """A count with thousands separators; texts such as `<10` stay, nothing becomes a dash."""
+    text = "" if count is None or (isinstance(count, float) and math.isnan(count)) else str(count)
+    return f"{int(text):,}" if text.isdigit() else text or NOTHING
+
+
+def embed_figure(folder: Path, stem: str, alt: str, caption: str) -> Image:
+    """`folder/stem.svg` inside the page, or the PNG beside it where the SVG is large.
+
+    Raises UserError when the figure is missing.
+    """
+    try:
+        svg = (folder / f"{stem}.svg").read_bytes()
+        width, height = _size(svg)
+        if len(svg) <= MAX_SVG_BYTES:
+            return Image(_data_uri("image/svg+xml", svg), width, height, alt, caption)
+        return Image(
+            _data_uri("image/png", (folder / f"{stem}.png").read_bytes()), width, height, alt, caption
+        )
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: the figure is missing ({error.strerror}). Run `snakemake` without a target; "
+            "it makes every figure before the report."
+        ) from error
+
+
+def embed_table(path: Path) -> Download:
+    """A CSV file to download from inside the page, when it is smaller than a megabyte.
+
+    Raises UserError when the file is missing.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: the table is missing. Run `snakemake {path}` to make it anew.") from error
+    uri = _data_uri("text/csv", content) if len(content) < MAX_DOWNLOAD_BYTES else Markup()
+    return Download(path.name, uri, math.ceil(len(content) / 1000))
+
+
+def public_config(value: Any) -> Any:
+    """A config that may be shown: without credentials in URIs, and of absolute paths only the last part."""
+    if isinstance(value, Mapping):
+        return {str(key): public_config(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [public_config(item) for item in value]
+    if isinstance(value, str):
+        return _FOLDERS.sub("…/", _CREDENTIALS.sub("…@", value))
+    return value
+
+
+def _data_uri(kind: str, content: bytes) -> Markup:
+    # Base64 holds nothing that HTML would escape.
+    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
+
+
+def _size(svg: bytes) -> tuple[int, int]:
+    head = svg[:2000].decode("utf-8", errors="replace")
+    sizes = [re.search(rf'<svg[^>]*\s{name}="([\d.]+)pt"', head) for name in ("width", "height")]
+    width, height = (round(float(size.group(1)) * 4 / 3) if size else 0 for size in sizes)
+    return width, height

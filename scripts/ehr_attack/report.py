@@ -1,0 +1,124 @@
+"""The report: one self-contained HTML page about a run, made from its tables for people and its figures.
+
+It reads suppressed CSV tables only, never one with a row a stay, so nothing on the page can be finer than
+they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from ehr_attack import findings, page, sections
+from ehr_attack.errors import UserError
+from ehr_attack.figures import names
+from ehr_attack.paths import TEMPLATE_DIR
+from ehr_attack.storage import write_text
+
+_COUNTS = (
+    *(
+        "excluded_stays",
+        "stays",
+        "patients",
+        "deaths",
+        "count",
+        "stays_observed",
+        "n_stays",
+        "n_patients",
+        "n_deaths",
+    ),
+    *("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected", "n_observed"),
+)
+_WORDS = ("level", "step", "direction", "measure", "unit", "model", "mode", "scope")
+
+
+def build_report(
+    *,
+    out: str | Path,
+    tables: str | Path,
+    figures: str | Path,
+    models: Sequence[str],
+    modes: Sequence[str],
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    patient_figures: Sequence[str | Path] | None = None,
+) -> None:
+    """Write the page `out` (HTML; no network, no script, no date).
+
+    tables, figures: the folders that hold the files named in `figures.names` for `models` and `modes`;
+    config: the whole configuration (shown without credentials and folders); provenance: sections of names and
+    values, such as {"versions": {"torch": "2.13.0"}, "devices": {"train": "cpu"}}; patient_figures: SVG files
+    of single patients to show under a banner, or None. The bytes depend on these only. Raises UserError when
+    a table or figure is missing.
+    """
+    tables, figures = Path(tables), Path(figures)
+    read = {stem: _read(tables / f"{stem}.csv") for stem in names.all_tables(models, modes)}
+    shown_config = page.public_config(config)
+    context = _cohort(read) | {
+        "config": shown_config,
+        "config_yaml": yaml.safe_dump(shown_config, sort_keys=False, allow_unicode=True),
+        "provenance": provenance,
+        "caveats": _caveats(read, config),
+        "models": [sections.model_section(read, figures, model) for model in models],
+        "attacks": [
+            sections.attack_section(read, figures, model, mode) for model in models for mode in modes
+        ],
+        "comparison": sections.comparison_rows(read["published_comparison"]),
+        "claims": sections.claim_rows(read["paper_claims"]),
+        "ranks": sections.rank_rows(read["rank_comparison"]),
+        "patient_figures": [sections.patient_image(Path(path)) for path in patient_figures or ()],
+        "downloads": [page.embed_table(tables / f"{stem}.csv") for stem in read],
+        "metric_labels": sections.METRIC_LABELS,
+        "study_labels": sections.STUDY_LABELS,
+        "mode_words": findings.MODE_WORDS,
+    }
+    write_text(_environment().get_template("report.html.j2").render(context), out)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE_DIR),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for function in (page.fixed, page.significant, page.thousands, page.interval):
+        environment.filters[function.__name__] = function
+    return environment
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A table for people; counts stay text, since some of them are hidden, and missing words become empty."""
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *_WORDS), str))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a readable table ({error}). Run `snakemake {path}` to make it anew."
+        ) from error
+    return frame.fillna({name: "" for name in _WORDS if name in frame})
+
+
+def _cohort(read: sections.Tables) -> dict[str, Any]:
+    return {
+        "flow": sections.records(read["cohort_flow"]),
+        "cohort": sections.records(read["cohort"]),
+        "missingness": sections.records(read["missingness"]),
+        "stays": sections.cohort_number(read["cohort"], "ICU stays"),
+        "patients": sections.cohort_number(read["cohort"], "Patients"),
+        "deaths": sections.cohort_number(read["cohort"], "Died in hospital"),
+    }
+
+
+def _caveats(read: sections.Tables, config: Mapping[str, Any]) -> list[str]:
+    return findings.caveats(
+        kind=config["source"]["kind"],
+        deaths=sections.cohort_number(read["cohort"], "Died in hospital")["count"],
+        metrics=read["model_metrics"],
+        attacks=read["attack_summary"],
+        seeds=config["run"]["seeds"],
+    )

@@ -1,0 +1,186 @@
+"""The parts of the report as plain values for its templates: models, attacks, comparisons, patients."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ehr_attack import findings
+from ehr_attack.figures import names
+from ehr_attack.page import Image, embed_figure
+from ehr_attack.summaries import claims
+
+Tables = Mapping[str, pd.DataFrame]
+
+METRIC_LABELS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "accuracy": "Accuracy",
+    "brier": "Brier score",
+}
+STUDY_LABELS = {
+    "sun2018": "Sun et al. 2018",
+    "reproduction2022_tf2": "Reproduction of 2022 (TensorFlow)",
+    "reproduction2023": "Reproduction of 2023 (PyTorch)",
+}
+_MODEL_CAPTIONS = (
+    "ROC curve of the pooled held-out predictions.",
+    "Precision against recall of the pooled held-out predictions.",
+    "Observed deaths against predicted probability, in bins of equal size (at least ten stays).",
+    "Loss and discrimination while training; faint lines are folds, a dot marks the epoch that was kept.",
+)
+_ATTACK_CAPTIONS = {
+    "variables": "Susceptibility of every variable: S with the 95th percentile and its 95% interval over "
+    "patients (bars), and S with the maximum (diamonds). Grey numbers are ranks in the paper.",
+    "hours": "Susceptibility of every hour; bands are 95% intervals over patients.",
+    "success": "Share of attacked stays that are flipped within a budget: the largest change of any cell "
+    "(left) and the share of changed cells (right).",
+}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as dicts; NaN stays NaN."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def cohort_number(cohort: pd.DataFrame, characteristic: str) -> dict[str, Any]:
+    """`count` (text) and `percent` of one line of `cohort.csv`."""
+    return records(cohort[cohort["characteristic"] == characteristic])[0]
+
+
+def model_section(tables: Tables, figures: Path, model: str) -> dict[str, Any]:
+    """One model: its metrics, one list a seed, and its figures."""
+    rows = tables["model_metrics"]
+    rows = rows[rows["model"] == model]
+    auroc = findings.auroc_text(rows, model)
+    folds = rows[rows["scope"].str.startswith("fold ")]
+    return {
+        "name": model,
+        "auroc": auroc,
+        "seeds": {seed: _metric_rows(part) for seed, part in rows.groupby("seed", sort=True)},
+        "counts": records(rows[rows["scope"] == "pooled"])[0],
+        "folds_hidden": bool(len(folds)) and bool(folds["value"].isna().all()),
+        "figures": [
+            embed_figure(figures, stem, f"{caption} Model {model}, AUROC {auroc}.", caption)
+            for stem, caption in zip(names.model_figures(model), _MODEL_CAPTIONS, strict=True)
+        ],
+    }
+
+
+def _metric_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of one model and seed: a row a metric with the pooled value, the mean over folds and their range."""
+    folds = rows[rows["scope"].str.startswith("fold ")].groupby("metric")["value"].agg(["min", "max"])
+    means = {row["metric"]: row for row in records(rows[rows["scope"] == "mean over folds"])}
+    return [
+        {
+            "label": METRIC_LABELS.get(pooled["metric"], pooled["metric"]),
+            "pooled": pooled,
+            "mean": means.get(pooled["metric"]),
+            "lowest": folds["min"].get(pooled["metric"]),
+            "highest": folds["max"].get(pooled["metric"]),
+        }
+        for pooled in records(rows[rows["scope"] == "pooled"])
+    ]
+
+
+def attack_section(tables: Tables, figures: Path, model: str, mode: str) -> dict[str, Any]:
+    """One attack mode on one model: a part a direction, and the figures that both directions share."""
+    summary = tables["attack_summary"]
+    summary = summary[(summary["model"] == model) & (summary["mode"] == mode)]
+    rows = {row["direction"]: row for _, row in summary.iterrows()}
+    shared = {
+        kind: embed_figure(figures, f"{kind}_{model}_{mode}", f"{caption} Attack {mode} on {model}.", caption)
+        for kind, caption in _ATTACK_CAPTIONS.items()
+    }
+    return shared | {
+        "model": model,
+        "mode": mode,
+        "anchor": f"{model}-{mode}",
+        "summary": {
+            direction: row.to_dict() | {"success": findings.success_text(row)}
+            for direction, row in rows.items()
+        },
+        "directions": [_direction(tables, figures, row) for row in rows.values()],
+    }
+
+
+def _direction(tables: Tables, figures: Path, row: pd.Series) -> dict[str, Any]:
+    """One direction of one attack; `row` is its line of `attack_summary.csv`."""
+    model, mode, direction = row["model"], row["mode"], row["direction"]
+    variables, hours, cells = (_of(tables[stem], row) for stem in names.susceptibility_tables(model, mode))
+    n_cells = hours["hour"].nunique() * variables["variable"].nunique()
+    words, stem = findings.DIRECTION_WORDS[direction], f"{model}_{mode}_{direction}"
+    map_caption = (
+        f"Susceptibility by hour and variable, {words}; sums of hours above, of variables at the right "
+        "(vital signs yellow, laboratory values blue). The colour scale is this map's own."
+    )
+    measures_caption = (
+        f"What the map is made of, {words}: largest and mean change of a cell, share of stays in which it "
+        "changes, and S with the 95th percentile in place of the maximum."
+    )
+    measures_alt = f"Four heat maps by hour and variable: GMP, GAP, GPP and robust S, attack {mode}, {words}."
+    return {
+        "words": words,
+        "findings": findings.attack_findings(row, variables, _of(tables["paper_claims"], row), n_cells),
+        "variables": records(variables),
+        "hidden": bool(pd.isna(row["median_n_changed"])),
+        "map": embed_figure(
+            figures, f"susceptibility_{stem}", findings.map_alt(direction, mode, cells), map_caption
+        ),
+        "measures": embed_figure(figures, f"measures_{stem}", measures_alt, measures_caption),
+    }
+
+
+def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+    """The lines of the model, mode and direction of `row`."""
+    return table[(table[["model", "mode", "direction"]] == row[["model", "mode", "direction"]]).all(axis=1)]
+
+
+def comparison_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """`published_comparison.csv`, a row a study: where its numbers come from, and its metrics."""
+    keys = ["study", "cohort", "evaluated_on"]
+    return [
+        dict(zip(keys, key, strict=True)) | {"metrics": {row["metric"]: row for row in records(rows)}}
+        for key, rows in table.groupby(keys, sort=False)
+    ]
+
+
+def claim_rows(table: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
+    """`paper_claims.csv` by claim, a row a quantity and attack, with the values of both directions.
+
+    The headline measure comes first, and the maximum only where the paper gives a value to compare with.
+    """
+    shown = table[(table["measure"] != "s") | table["published"].notna()]
+    rows = _by_direction(
+        shown, ["claim", "quantity", "measure", "model", "mode", "even"], ["value", "published"]
+    )
+    rows.sort(key=lambda row: (row["measure"] != "s_q95", row["quantity"]))
+    numbers = (claims.LATE_HOURS, claims.DIRECTION_GAP, claims.LABORATORY, claims.SMALL_CHANGES)
+    return {number: [row for row in rows if row["claim"] == number] for number in numbers}
+
+
+def rank_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """`rank_comparison.csv`, a row a study, attack and measure, with both directions."""
+    return _by_direction(table, ["study", "model", "mode", "measure", "n_shared"], ["spearman", "kendall"])
+
+
+def _by_direction(table: pd.DataFrame, keys: list[str], columns: list[str]) -> list[dict[str, Any]]:
+    return [
+        dict(zip(keys, key, strict=True))
+        | {name: dict(zip(part["direction"], part[name], strict=True)) for name in columns}
+        for key, part in table.groupby(keys, sort=False, dropna=False)
+    ]
+
+
+def patient_image(path: Path) -> Image:
+    """A single-patient figure; its stem says which attack and direction it shows."""
+    direction = next((known for known in names.DIRECTIONS if path.stem.endswith(known)), "")
+    model, _, mode = path.stem.removeprefix("patient_").removesuffix(f"_{direction}").partition("_")
+    where = f"attack {mode} on {model}, {findings.DIRECTION_WORDS.get(direction, direction)}"
+    caption = f"One stay, and the attack on it with the median number of changed cells: {where}."
+    alt = f"Record of one stay by hour and variable with the cells that the attack changed, {where}."
+    return embed_figure(path.parent, path.stem, alt, caption)

@@ -1,0 +1,122 @@
+"""Tables of model quality on held-out stays, alone and beside the published numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ehr_attack.published import published_metrics
+from ehr_attack.storage import read_frame, read_json, write_csv
+from ehr_attack.suppression import MINIMUM, SMALL, WITHHELD, count_text, part_text, partition_texts
+
+POOLED, FOLD_MEAN = "pooled", "mean over folds"
+_VALUES = ["value", "low", "high"]
+_COUNTS = ("n_stays", "n_patients", "n_deaths")
+_NAN = float("nan")
+_SOURCES = {"synthetic": "synthetic records", "mimic3": "MIMIC-III"}
+
+
+def write_model_tables(*, metrics: Sequence[str | Path], flow: str | Path, out_dir: str | Path) -> None:
+    """Write `model_metrics.csv` and `published_comparison.csv` into `out_dir`.
+
+    metrics: a METRICS table a model; flow: `cohort_flow.json`, which names the source. Raises UserError for
+    an unreadable file.
+    """
+    table = metrics_table(pd.concat([read_frame(path) for path in metrics], ignore_index=True))
+    write_csv(table, Path(out_dir) / "model_metrics.csv")
+    write_csv(
+        comparison_table(table, source_label(read_json(flow))), Path(out_dir) / "published_comparison.csv"
+    )
+
+
+def source_label(flow: dict[str, Any]) -> str:
+    """The source of a cohort flow in words, e.g. `MIMIC-III 1.4`."""
+    source = flow["source"]
+    kind, version = _SOURCES.get(source["kind"], source["kind"]), source.get("version")
+    return f"{kind} {version}" if version and source["kind"] != "synthetic" else str(kind)
+
+
+def metrics_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Model quality, a row a model, seed, scope (pooled, mean over folds, fold k) and metric.
+
+    Columns: model, seed, scope, metric, value, low, high, sd_over_folds, n_stays, n_patients, n_deaths
+    (text). metrics: METRICS rows. A scope with fewer than ten deaths or survivors shows no values; when one
+    fold is such, no fold of the model does, since the mean over folds would reveal it.
+    """
+    parts = [_model_rows(rows) for _, rows in metrics.groupby(["model", "seed"], sort=False)]
+    columns = ["model", "seed", "scope", "metric", *_VALUES, "sd_over_folds", *_COUNTS]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _model_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one model and seed."""
+    enough = (rows["n_deaths"] >= MINIMUM) & (rows["n_stays"] - rows["n_deaths"] >= MINIMUM)
+    is_pooled = rows["fold"].isna()
+    pooled, folds = rows[is_pooled], rows[~is_pooled]
+    pooled_enough = bool(enough[is_pooled].all())
+    parts = [_pooled_rows(pooled, pooled_enough)]
+    if len(folds):
+        parts.append(_mean_rows(parts[0], folds, pooled_enough))
+        parts.append(_fold_rows(folds, bool(enough[~is_pooled].all())))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _pooled_rows(pooled: pd.DataFrame, shown: bool) -> pd.DataFrame:
+    return pooled.assign(
+        scope=POOLED,
+        sd_over_folds=_NAN,
+        **{name: pooled[name] if shown else _NAN for name in _VALUES},
+        n_stays=pooled["n_stays"].map(count_text),
+        n_patients=pooled["n_patients"].map(count_text),
+        n_deaths=[part_text(d, n) for d, n in zip(pooled["n_deaths"], pooled["n_stays"], strict=True)],
+    )
+
+
+def _mean_rows(pooled_rows: pd.DataFrame, folds: pd.DataFrame, shown: bool) -> pd.DataFrame:
+    rows = pooled_rows.assign(scope=FOLD_MEAN, **dict.fromkeys(_VALUES, _NAN))
+    if not shown:
+        return rows
+    spread = folds.groupby("metric", sort=False)["value"].agg(["mean", "std"])
+    return rows.assign(
+        value=rows["metric"].map(spread["mean"]), sd_over_folds=rows["metric"].map(spread["std"])
+    )
+
+
+def _fold_rows(folds: pd.DataFrame, shown: bool) -> pd.DataFrame:
+    return folds.assign(
+        scope="fold " + folds["fold"].astype(int).astype(str),
+        sd_over_folds=_NAN,
+        **{name: folds[name] if shown else _NAN for name in _VALUES},
+        **{name: folds["fold"].map(_fold_texts(folds, name, shown)) for name in _COUNTS},
+    )
+
+
+def _fold_texts(folds: pd.DataFrame, column: str, shown: bool) -> dict[Any, str]:
+    """The count of every fold, safe beside the pooled one."""
+    counts = folds.drop_duplicates("fold").set_index("fold")[column].astype(int)
+    texts = partition_texts(list(counts))
+    if column == "n_deaths" and not shown:
+        texts = [text if text == SMALL else WITHHELD for text in texts]
+    return dict(zip(counts.index, texts, strict=True))
+
+
+def comparison_table(table: pd.DataFrame, cohort: str) -> pd.DataFrame:
+    """The published metrics and, below them, the run's.
+
+    Columns: metric, study, cohort, evaluated_on, value, low, high. table: the frame of `metrics_table`;
+    cohort: the source in words.
+    """
+    published = published_metrics().melt(
+        id_vars=["study", "cohort", "evaluated_on"], var_name="metric", value_name="value"
+    )
+    pooled = table[(table["scope"] == POOLED) & table["metric"].isin(published["metric"])]
+    folds = table[table["scope"].str.startswith("fold ")].groupby("model")["scope"].nunique()
+    count = pooled["model"].map(folds).fillna(1).astype(int).astype(str)
+    ours = pooled.assign(
+        study="this run: " + pooled["model"] + ", seed " + pooled["seed"].astype(str),
+        cohort=cohort,
+        evaluated_on=count + "-fold cross-validation, held-out stays pooled",
+    )
+    columns = ["metric", "study", "cohort", "evaluated_on", *_VALUES]
+    return pd.concat([published, ours], ignore_index=True)[columns]

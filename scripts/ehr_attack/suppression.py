@@ -1,0 +1,102 @@
+"""Small numbers stay private: counts below ten, and shares and differences that would give one away.
+
+Every table, figure and page for people passes through here. A count of 1 to 9 reads `<10`, a count that
+leaves 1 to 9 over reads `all but <10`, and `withheld` marks a number that is large by itself but would reveal
+a small one.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+MINIMUM = 10
+SMALL, ALL_BUT_SMALL, WITHHELD = "<10", "all but <10", "withheld"
+
+
+def is_small(count: float) -> bool:
+    """Whether `count` is 1 to 9; zero gives nobody away."""
+    return 0 < count < MINIMUM
+
+
+def count_text(count: int) -> str:
+    """A count as it may be printed."""
+    return SMALL if is_small(count) else str(count)
+
+
+def part_text(count: int, total: int) -> str:
+    """A count out of a printed total: neither it nor what it leaves over may be small."""
+    return ALL_BUT_SMALL if is_small(total - count) and not is_small(count) else count_text(count)
+
+
+def percent(count: int, total: int) -> float:
+    """`count` out of a printed total in per cent; NaN when it, or what it leaves over, is small."""
+    if total < MINIMUM or is_small(count) or is_small(total - count):
+        return float("nan")
+    return 100.0 * count / total
+
+
+def rate(count: int, total: int) -> float:
+    """`count` out of `total` in per cent, where only the count is sensitive; NaN when either is small."""
+    return float("nan") if total < MINIMUM or is_small(count) else 100.0 * count / total
+
+
+def partition_texts(counts: Sequence[int]) -> list[str]:
+    """The parts of a printed total.
+
+    When a part is small, the smallest part of at least 2 x 10 (else the largest) is withheld too: from the
+    total and the other parts only the sum of the hidden ones follows, and many splits of it are possible.
+    """
+    texts = [count_text(count) for count in counts]
+    large = sorted(count for count in counts if count >= MINIMUM)
+    if SMALL in texts and large:
+        partner = next((count for count in large if count >= 2 * MINIMUM), large[-1])
+        texts[list(counts).index(partner)] = WITHHELD
+    return texts
+
+
+def merge_steps(excluded: Sequence[int]) -> list[list[int]]:
+    """Group consecutive steps until each group excludes none or at least ten; returns the groups' indices.
+
+    A small remainder at the end joins the group before it. Only when all steps together exclude 1 to 9 is
+    there a group of that size.
+    """
+
+    def is_short(steps: list[int]) -> bool:
+        return is_small(sum(excluded[step] for step in steps))
+
+    merged: list[list[int]] = []
+    for step in (index for index, count in enumerate(excluded) if count):
+        if merged and is_short(merged[-1]):
+            merged[-1].append(step)
+        else:
+            merged.append([step])
+    if len(merged) > 1 and is_short(merged[-1]):
+        remainder = merged.pop()
+        merged[-1] += remainder
+    groups = [list(range(steps[0], steps[-1] + 1)) for steps in merged]
+    inside = {step for group in groups for step in group}
+    return sorted([*groups, *([step] for step in range(len(excluded)) if step not in inside)])
+
+
+def chain_texts(counts: Sequence[int], totals: Sequence[int]) -> list[str]:
+    """Counts along a flow that only shrinks, each out of the total of its step; small differences hidden.
+
+    The last count (the cohort) is kept; going back, a count is withheld when it differs by 1 to 9 from the
+    next one that is printed.
+    """
+    texts: list[str] = []
+    printed: int | None = None
+    for count, total in zip(reversed(counts), reversed(totals), strict=True):
+        text = part_text(count, total)
+        if printed is not None and is_small(abs(count - printed)):
+            text = WITHHELD
+        if text == str(count):
+            printed = count
+        texts.append(text)
+    return texts[::-1]
+
+
+def blank_small(frame: pd.DataFrame, n_column: str, columns: Sequence[str]) -> pd.DataFrame:
+    """`frame` with `columns` null wherever fewer than ten stays stand behind them."""
+    enough = frame[n_column] >= MINIMUM
+    return frame.assign(**{name: frame[name].where(enough) for name in columns})

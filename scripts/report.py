@@ -1,0 +1,21 @@
+"""Rule report: the page."""
+
+from pathlib import Path
+
+from ehr_attack.runtime import job
+
+with job(snakemake.log[0]):
+    from ehr_attack.provenance import provenance
+    from ehr_attack.report import build_report
+
+    files, config = snakemake.input, snakemake.params.config
+    build_report(
+        out=snakemake.output[0],
+        tables=Path(files.tables[0]).parent,
+        figures=Path(files.figures[0]).parent,
+        models=config["training"]["models"],
+        modes=config["attack"]["modes"],
+        config=config,
+        provenance=provenance(config, files.checkpoints),
+        patient_figures=files.patients or None,
+    )

@@ -1,0 +1,20 @@
+"""Rule train: one model on one fold."""
+
+from ehr_attack.runtime import job
+
+with job(snakemake.log[0]):
+    from ehr_attack.cohort_data import load_cohort
+    from ehr_attack.training import save_trained, train_fold
+    from ehr_attack.variables import load_variables
+
+    wildcards, params = snakemake.wildcards, snakemake.params
+    variables = load_variables(params.profile)
+    trained = train_fold(
+        cohort=load_cohort(**dict(snakemake.input.items()), variables=variables, window_hours=params.window_hours),
+        fold=int(wildcards.fold),
+        model_name=wildcards.model,
+        seed=int(wildcards.seed),
+        imputation=params.imputation,
+        settings=params.train,
+    )
+    save_trained(trained, variables, **dict(snakemake.output.items()))

@@ -1,0 +1,96 @@
+import os
+
+import pytest
+from ehr_attack import digests
+from ehr_attack.paths import PROJECT_DIR
+
+SCRIPTS = PROJECT_DIR / "scripts"
+
+
+def names(script, modules=()):
+    return set(digests.code_digest(SCRIPTS / script, modules))
+
+
+def test_the_closure_of_a_rule_is_what_it_imports_directly_or_not():
+    train = names("train.py")
+    library = "scripts/ehr_attack"
+    assert {"scripts/train.py", f"{library}/training.py", f"{library}/preprocessing.py", f"{library}/storage.py"} <= train
+    assert {"package torch", "package numpy", "package scikit-learn"} <= train
+    assert not {f"{library}/attacks/engine.py", f"{library}/susceptibility.py", f"{library}/evaluation.py"} & train
+
+
+def test_modules_named_at_run_time_are_part_of_it_only_when_named():
+    model = "scripts/ehr_attack/models/lstm.py"
+    assert model not in names("train.py")
+    assert model in names("train.py", ["ehr_attack.models.lstm"])
+
+
+def test_the_workflow_itself_is_no_part_of_a_result():
+    for script in SCRIPTS.glob("*.py"):
+        assert not any("snakemake" in name for name in names(script.name))
+
+
+@pytest.fixture
+def small_project(tmp_path, monkeypatch):
+    """A project of its own with package ehr_attack: run.py -> a -> b; c is imported by nobody."""
+    package = tmp_path / "scripts" / "ehr_attack"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("def f():\n    from ehr_attack import b\n")
+    (package / "b.py").write_text("import json\n")
+    (package / "c.py").write_text("")
+    (tmp_path / "run.py").write_text("import ehr_attack.a\n")
+    monkeypatch.setattr(digests, "PACKAGE_DIR", package)
+    monkeypatch.setattr(digests, "PROJECT_DIR", tmp_path)
+
+    def digest():
+        for cached in (digests._sha256, digests._imports, digests._import_closure):
+            cached.cache_clear()
+        return digests.code_digest(tmp_path / "run.py")
+
+    yield tmp_path, digest
+    for cached in (digests._sha256, digests._imports, digests._import_closure):
+        cached.cache_clear()
+
+
+def test_an_edit_of_a_used_module_changes_the_digest_and_editing_back_restores_it(small_project):
+    folder, digest = small_project
+    before = digest()
+    used = folder / "scripts" / "ehr_attack" / "b.py"
+    used.write_text("import json\nx = 1\n")
+    assert digest() != before
+    used.write_text("import json\n")
+    assert digest() == before
+
+
+def test_a_touch_or_an_unused_module_changes_nothing(small_project):
+    folder, digest = small_project
+    before = digest()
+    os.utime(folder / "scripts" / "ehr_attack" / "b.py", (1, 1))
+    (folder / "scripts" / "ehr_attack" / "c.py").write_text("x = 1\n")
+    assert digest() == before
+
+
+def test_package_versions_are_part_of_it(small_project, monkeypatch):
+    folder, digest = small_project
+    (folder / "scripts" / "ehr_attack" / "b.py").write_text("import numpy\n")
+    before = digest()
+    assert "package numpy" in before
+    monkeypatch.setattr(digests, "_version", lambda name: "0.0")
+    assert digest() != before
+
+
+def test_a_data_digest_sees_small_files_whole_and_large_ones_by_size_and_ends(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"a" * 1000)
+    large.write_bytes(bytes(3 << 20))
+    digest_small, digest_large = digests.data_digest(small), digests.data_digest(large)
+    os.utime(large, (1, 1))
+    assert digests.data_digest(large) == digest_large
+    small.write_bytes(b"a" * 999 + b"b")
+    assert digests.data_digest(small) != digest_small
+    for offset in (0, (3 << 20) - 1):
+        content = bytearray(3 << 20)
+        content[offset] = 1
+        large.write_bytes(content)
+        assert digests.data_digest(large) != digest_large

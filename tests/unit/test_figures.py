@@ -1,0 +1,271 @@
+"""Figures: all are written, the same bytes twice, nobody is named, and odd inputs end in plain words."""
+
+import io
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ehr_attack.errors import UserError
+from ehr_attack.figures import maps, models, names, patient, susceptibility
+from ehr_attack.figures.saving import save_figure
+from ehr_attack.figures.style import new_figure, use_style
+from ehr_attack.storage import read_frame
+from ehr_attack.variables import load_variables
+from report_builder import MadeUpRun, RunFiles, draw_figures, identifiers
+
+VARIABLES = load_variables()
+DPI = 50
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
+    """A run with one large and one small direction, and all its figures."""
+    scenario = MadeUpRun(stays=120, deaths=40, modes=("ista",), successes={"0_to_1": 60, "1_to_0": 6})
+    files = scenario.write(tmp_path_factory.mktemp("figures") / "run")
+    draw_figures(files, scenario.profile, dpi=DPI)
+    return files
+
+
+def words(figure: Figure) -> str:
+    """The text of a figure, line by line, as the SVG keeps it beside its glyphs."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    return comments(buffer.getvalue())
+
+
+def comments(svg: str) -> str:
+    """The comments of an SVG: every text of the figure."""
+    return "\n".join(re.findall(r"<!-- (.*?) -->", svg))
+
+
+class TestNames:
+    def test_stems_are_those_of_the_files(self, drawn: RunFiles) -> None:
+        stems = {*names.model_figures("lstm"), *names.attack_figures("lstm", "ista")}
+        assert {path.name for path in drawn.figures.iterdir()} == {
+            f"{s}.{e}" for s in stems for e in ("svg", "png")
+        }
+        stems = set(names.patient_figures("lstm", "ista"))
+        assert {path.name for path in drawn.private.iterdir()} == {
+            f"{s}.{e}" for s in stems for e in ("svg", "png")
+        }
+
+    def test_the_snakefile_can_import_them_without_heavy_packages(self, project_dir: Path) -> None:
+        code = (
+            "import sys, ehr_attack.figures.names; "
+            "print({'matplotlib', 'numpy', 'pandas', 'pyarrow'} & set(sys.modules))"
+        )
+        environment = {"PYTHONPATH": str(project_dir / "scripts")}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "set()"
+
+
+class TestFiles:
+    def test_same_bytes_twice(self, drawn: RunFiles, tmp_path: Path) -> None:
+        cells = read_frame(drawn.measure("lstm", "ista", "cells"))
+        stem = "susceptibility_lstm_ista_0_to_1"
+        with use_style("paper"):
+            figure = maps.susceptibility_figure(cells, "0_to_1", VARIABLES)
+            title = "Susceptibility by hour and variable, 0_to_1, model lstm, attack ista"
+            save_figure(figure, tmp_path, stem, dpi=DPI, title=title)
+        for suffix in (".svg", ".png"):
+            assert (tmp_path / stem).with_suffix(suffix).read_bytes() == (drawn.figures / stem).with_suffix(
+                suffix
+            ).read_bytes()
+
+    def test_svg_has_a_title_but_no_date_and_no_long_digit_runs(self, drawn: RunFiles) -> None:
+        for path in drawn.figures.glob("*.svg"):
+            svg = path.read_text()
+            assert "<title>" in svg and "dc:date" not in svg and len(svg) < 300_000, path.name
+            without_images = re.sub(r'base64,[^"]*|[#"][A-Za-z0-9_]+"|url\(#\w+\)', "", svg)
+            assert set(re.findall(r"\d{6,}", without_images)) <= {"015625"}, (
+                path.name
+            )  # 1/64, the glyphs' scale
+
+    def test_png_resolution(self, drawn: RunFiles) -> None:
+        with Image.open(drawn.figures / "hours_lstm_ista.png") as image:
+            assert image.size == (round(7.0 * DPI), round(2.7 * DPI))
+            assert "Software" not in image.info
+
+    def test_nobody_is_named(self, drawn: RunFiles) -> None:
+        numbers = identifiers(drawn)
+        for path in [*drawn.figures.iterdir(), *drawn.private.iterdir()]:
+            content = path.read_bytes().decode("latin-1")
+            assert not [number for number in numbers if number in content], path.name
+            assert "2150" not in comments(content), path.name
+
+    def test_patient_figures_are_for_their_owner_only(self, drawn: RunFiles) -> None:
+        assert stat.S_IMODE(drawn.private.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in drawn.private.iterdir()} == {0o600}
+
+    def test_unknown_style_is_named(self) -> None:
+        with pytest.raises(UserError, match=r"plots\.style.*poster.*paper, talk"), use_style("poster"):
+            pass
+
+    def test_talk_is_larger_and_leaves_no_trace(self) -> None:
+        with use_style("paper"):
+            paper = new_figure(2.0)
+            with use_style("talk"):
+                talk = new_figure(2.0)
+            again = new_figure(2.0)
+        assert talk.get_figwidth() > paper.get_figwidth() == again.get_figwidth()
+
+
+class TestMaps:
+    def test_grid_by_hand(self) -> None:
+        rows = pd.DataFrame({"variable": ["ph", "sbp", "ph"], "hour": [0, 2, 1], "s": [0.1, 0.2, np.nan]})
+        grid = maps.as_grid(rows, "s", VARIABLES)
+        place = [v.name for v in VARIABLES]
+        assert grid.shape == (19, 3)
+        assert grid[place.index("ph"), 0] == 0.1 and grid[place.index("sbp"), 2] == 0.2
+        assert np.isfinite(grid).sum() == 2
+
+    def test_groups_are_set_apart_once(self) -> None:
+        assert maps.group_edges(VARIABLES) == [5.5]
+
+    @pytest.mark.parametrize("draw", [maps.susceptibility_figure, maps.measures_figure])
+    def test_small_empty_and_absent_directions_say_so(self, drawn: RunFiles, draw) -> None:
+        cells = read_frame(drawn.measure("lstm", "ista", "cells"))
+        with use_style("paper"):
+            assert "n = 60 stays" in words(draw(cells, "0_to_1", VARIABLES))
+            small = words(draw(cells, "1_to_0", VARIABLES))
+            assert "Fewer than 10 stays" in small and "Heart rate" not in small
+            nobody = draw(cells.assign(n_stays=0), "0_to_1", VARIABLES)
+            assert "No attack succeeded" in words(nobody)
+            assert "No attack succeeded" in words(draw(cells[:0], "0_to_1", VARIABLES))
+
+    def test_zero_and_missing_values(self, drawn: RunFiles) -> None:
+        cells = read_frame(drawn.measure("lstm", "ista", "cells")).assign(s=0.0)
+        with use_style("paper"):
+            assert "every value is zero" in words(maps.susceptibility_figure(cells, "0_to_1", VARIABLES))
+            words(maps.susceptibility_figure(cells.assign(s=np.nan), "0_to_1", VARIABLES))
+
+    def test_labels_have_units(self, drawn: RunFiles) -> None:
+        cells = read_frame(drawn.measure("lstm", "ista", "cells"))
+        with use_style("paper"):
+            text = words(maps.susceptibility_figure(cells, "0_to_1", VARIABLES)).splitlines()
+        assert {"Temperature [°C]", "Creatinine [mg/dL]", "pH", "Hour since ICU admission"} <= set(text)
+
+
+class TestAttackFigures:
+    def test_bars_are_sorted_and_carry_the_papers_ranks(self) -> None:
+        rows = pd.DataFrame({"variable": ["ph", "sodium"], "s": [1.0, 2.0], "s_q95": [0.4, 0.6]})
+        rows = rows.assign(direction="0_to_1", n_stays=50, s_q95_low=[np.nan, 0.5], s_q95_high=[np.nan, 0.9])
+        with use_style("paper"):
+            plain = susceptibility.variables_figure(rows, VARIABLES, None)
+            ranked = susceptibility.variables_figure(rows, VARIABLES, "clinical")
+        labels = [text.get_text() for text in plain.axes[0].get_yticklabels()]
+        assert labels == ["Sodium", "pH"]
+        assert [bar.get_width() for bar in plain.axes[0].patches] == [0.6, 0.4]
+        assert "rank in" not in words(plain) and "rank in" in words(ranked)
+        shown = [text.get_text() for text in ranked.axes[0].texts]
+        assert shown[:2] == ["1", "12"]
+
+    def test_one_direction_without_intervals(self, drawn: RunFiles) -> None:
+        hours = read_frame(drawn.measure("lstm", "ista", "hours")).query("direction == '0_to_1'")
+        hours = hours.assign(s_q95_low=np.nan, s_q95_high=np.nan)
+        curves = read_frame(drawn.measure("lstm", "ista", "curves")).query("direction == '0_to_1'")
+        with use_style("paper"):
+            assert "1→0, death to survivor: none flipped" in words(susceptibility.hours_figure(hours))
+            assert "n = 67 attacked" in words(susceptibility.success_figure(curves))
+
+    def test_small_directions_are_not_drawn(self, drawn: RunFiles) -> None:
+        hours = read_frame(drawn.measure("lstm", "ista", "hours"))
+        with use_style("paper"):
+            figure = susceptibility.hours_figure(hours)
+        assert "fewer than 10 stays" in words(figure)
+        assert len(figure.axes[1].lines) == 1
+
+    def test_nothing_at_all(self, drawn: RunFiles) -> None:
+        kinds = ("variables", "hours", "curves")
+        none = {kind: read_frame(drawn.measure("lstm", "ista", kind))[:0] for kind in kinds}
+        with use_style("paper"):
+            assert "No attack succeeded" in words(
+                susceptibility.variables_figure(none["variables"], VARIABLES, "clinical")
+            )
+            words(susceptibility.hours_figure(none["hours"]))
+            words(susceptibility.success_figure(none["curves"]))
+
+
+class TestModelFigures:
+    def test_scores_with_and_without_interval(self, drawn: RunFiles) -> None:
+        curves, metrics = read_frame(drawn.model_curves("lstm")), read_frame(drawn.metrics("lstm"))
+        with use_style("paper"):
+            assert "AUROC 0.86 (0.83 to 0.89)" in words(models.roc_figure(curves, metrics))
+            bare = words(models.pr_figure(curves, metrics.assign(low=np.nan, high=np.nan)))
+            assert "AUPRC 0.51" in bare and "0.51 (" not in bare
+            assert "Brier score 0.10" in words(models.calibration_figure(curves, metrics))
+
+    @pytest.mark.parametrize(
+        ("deaths", "text"), [(0, "one outcome only"), (4, "withheld"), (116, "withheld")]
+    )
+    def test_few_deaths_or_survivors_are_withheld(self, drawn: RunFiles, deaths: int, text: str) -> None:
+        curves, metrics = read_frame(drawn.model_curves("lstm")), read_frame(drawn.metrics("lstm"))
+        with use_style("paper"):
+            for draw in (models.roc_figure, models.pr_figure, models.calibration_figure):
+                assert text in words(draw(curves, metrics.assign(n_deaths=deaths)))
+
+    def test_training_without_epochs_and_without_auroc(self, drawn: RunFiles) -> None:
+        history = read_frame(drawn.histories("lstm")[0])
+        with use_style("paper"):
+            assert "not trained in epochs" in words(models.training_figure(pd.DataFrame()))
+            assert "AUROC undefined" in words(models.training_figure(history.assign(validation_auroc=np.nan)))
+
+
+class TestPatient:
+    PLAIN = {"model": "lstm", "mode": "ista", "profile": "clinical", "dpi": DPI, "style": "paper"}  # noqa: RUF012
+
+    def test_median_attack(self) -> None:
+        attacks = pd.DataFrame(
+            {
+                "direction": "0_to_1",
+                "n_changed": [9, 2, 5, 5, 40],
+                "l1": [1.0, 1, 3, 2, 1],
+                "seed": 1,
+                "stay_id": range(5),
+            }
+        )
+        assert patient.median_attack(attacks, "0_to_1")["stay_id"] == 2
+        assert patient.median_attack(attacks[:4], "0_to_1")["stay_id"] == 3
+        assert patient.median_attack(attacks, "1_to_0") is None
+
+    def test_changes_in_clinical_units(self) -> None:
+        record = pd.DataFrame({"hour": [-1, 0, 1]} | {v.name: np.nan for v in VARIABLES})
+        record["creatinine"] = [9.9, np.nan, 1.1]
+        changes = pd.DataFrame(
+            {
+                "hour": [0, 1, 1],
+                "variable": ["creatinine", "creatinine", "ph"],
+                "delta_scaled": [0.1, 0.4, -0.2],
+                "delta_clinical": [0.2, 0.54, -0.031],
+            }
+        )
+        attack = pd.Series({"direction": "0_to_1", "p_clean": 0.2, "p_adversarial": 0.51})
+        with use_style("paper"):
+            text = words(patient.patient_figure(attack, changes, record, VARIABLES))
+        assert "h 1: 1.1 → 1.6 mg/dL" in text
+        assert "h 1: −0.031 (imputed)" in text  # noqa: RUF001
+        assert "3 of 38 cells changed" in text and "20% to 51%" in text
+
+    def test_direction_without_success_says_so(self, tmp_path: Path) -> None:
+        scenario = MadeUpRun(
+            stays=40, deaths=12, modes=("ista",), successes={"0_to_1": 0, "1_to_0": 0}, hours=6
+        )
+        files = scenario.write(tmp_path / "run")
+        tables = {name: files.attacks("lstm", "ista", name) for name in ("outcomes", "perturbations")}
+        patient.plot_patient(**self.PLAIN, **tables, features=files.features, out_dir=files.private)
+        assert "No attack succeeded" in (files.private / "patient_lstm_ista_0_to_1.svg").read_text()
+
+    def test_missing_table_is_named(self, tmp_path: Path) -> None:
+        absent = {"outcomes": [tmp_path / "absent.parquet"], "perturbations": [], "features": tmp_path}
+        with pytest.raises(UserError, match=r"absent\.parquet"):
+            patient.plot_patient(**self.PLAIN, **absent, out_dir=tmp_path)

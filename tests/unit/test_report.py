@@ -1,0 +1,236 @@
+"""The report: self-contained, the same bytes twice, nobody named, and honest about small numbers."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ehr_attack import findings, page
+from ehr_attack.errors import UserError
+from ehr_attack.figures import names
+from report_builder import MadeUpRun, RunFiles, identifiers, make_report, place_figures, write_tables
+
+
+def tables_of(scenario: MadeUpRun, folder: Path) -> RunFiles:
+    """The run with its tables and drawings in the place of figures."""
+    files = scenario.write(folder / "run")
+    write_tables(files, scenario.profile)
+    place_figures(files)
+    return files
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
+    """A run with one large and one small direction."""
+    scenario = MadeUpRun(stays=120, deaths=40, successes={"0_to_1": 60, "1_to_0": 6})
+    return tables_of(scenario, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def html(run: RunFiles) -> str:
+    return make_report(run)
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: its ids, links, images, tables and words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [found["id"]] if found.get("id") else []
+        self.links += [found[name] for name in ("href", "src") if found.get(name)]
+        self.images += [found] if tag == "img" else []
+
+    def handle_data(self, data: str) -> None:
+        self.words += " ".join(data.split()) + " "
+
+
+class TestPage:
+    def test_it_needs_nothing_from_outside(self, html: str) -> None:
+        parsed = Page(html)
+        assert all(link.startswith(("#", "data:")) for link in parsed.links)
+        assert "script" not in parsed.tags and "url(" not in html and "@import" not in html
+        assert "default-src 'none'" in html
+
+    def test_every_link_resolves_and_ids_are_unique(self, html: str) -> None:
+        parsed = Page(html)
+        assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
+        assert len(parsed.ids) == len(set(parsed.ids))
+
+    def test_every_section_is_in_the_contents(self, html: str) -> None:
+        sections = re.findall(r'<section id="([a-z]+)"', html)
+        assert sections[0] == "brief" and {"cohort", "model", "attack", "susceptibility", "paper"} < set(
+            sections
+        )
+        assert {f"#{name}" for name in sections} <= set(re.findall(r'<a href="(#[a-z]+)"', html))
+
+    def test_figures_have_alternative_texts_and_sizes(self, run: RunFiles, html: str) -> None:
+        images = Page(html).images
+        stems = [
+            *names.model_figures("lstm"),
+            *(s for mode in run.modes for s in names.attack_figures("lstm", mode)),
+        ]
+        withheld = len(run.modes)  # the measures of the small direction
+        assert len(images) == len(stems) - withheld + 2 * len(run.modes)
+        for image in images:
+            assert len(str(image["alt"])) > 20 and (image["width"], image["height"]) == ("672", "360")
+
+    def test_tables_have_captions_and_head_cells(self, html: str) -> None:
+        tables = re.findall(r"<table>(.*?)</table>", html, flags=re.S)
+        assert len(tables) > 10
+        assert all("<caption>" in table and "<th scope" in table for table in tables)
+
+    def test_same_bytes_twice(self, run: RunFiles, html: str) -> None:
+        assert make_report(run) == html
+
+    def test_nobody_is_named(self, run: RunFiles, html: str) -> None:
+        embedded = [base64.b64decode(data).decode() for data in re.findall(r"base64,([A-Za-z0-9+/=]+)", html)]
+        text = "\n".join([html, *embedded])
+        assert not [number for number in identifiers(run) if number in text]
+
+    def test_downloads_are_the_tables(self, run: RunFiles, html: str) -> None:
+        found = dict(re.findall(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', html))
+        assert set(found) == {f"{stem}.csv" for stem in names.all_tables(run.models, run.modes)}
+        for name, data in found.items():
+            assert base64.b64decode(data) == (run.tables / name).read_bytes()
+
+    def test_words_of_the_config_are_escaped(self, run: RunFiles) -> None:
+        text = make_report(run, run__name="<b>bold & brave</b>")
+        assert "<b>bold" not in text and "&lt;b&gt;bold &amp; brave" in text
+
+    def test_missing_inputs_are_named(self, run: RunFiles, tmp_path: Path) -> None:
+        files = RunFiles(tmp_path, run.models, run.modes, run.folds, run.seeds)
+        with pytest.raises(UserError, match=r"cohort_flow\.csv"):
+            make_report(files)
+        write_from = [(path, files.tables / path.name) for path in run.tables.iterdir()]
+        files.tables.mkdir()
+        for source, target in write_from:
+            target.write_bytes(source.read_bytes())
+        with pytest.raises(UserError, match=r"roc_lstm\.svg: the figure is missing"):
+            make_report(files)
+
+
+class TestContent:
+    def test_numbers_of_the_tables_are_on_the_page(self, html: str) -> None:
+        words = Page(html).words
+        for text in ("0.86 (0.83 to 0.89)", "33.3%", "89.6%", "Sun et al. 2018", "0.91", "Python 3.11.9"):
+            assert text in words, text
+
+    def test_small_directions_are_withheld(self, html: str) -> None:
+        words = Page(html).words
+        assert "Fewer than ten stays of this direction were attacked." in words
+        assert (
+            "1→0 (deaths predicted to survive): fewer than ten stays were flipped. The map is withheld."
+            in words
+        )
+
+    def test_single_patients_come_under_a_banner_or_not_at_all(self, run: RunFiles) -> None:
+        shown = make_report(run)
+        assert "Single records, synthetic." in shown
+        real = make_report(run, source__kind="mimic3")
+        assert "data use agreement may forbid" in real
+        hidden = make_report(run, patients=False)
+        assert "Single patients" not in hidden and 'id="patients"' not in hidden
+
+    @pytest.mark.parametrize(
+        ("kind", "notice"),
+        [
+            ("synthetic", "contain nothing from real patients"),
+            ("mimic3", "Open Database License (ODbL) v1.0"),
+            ("mimic3", "Credentialed Health Data Use Agreement"),
+            ("mimic4", "Credentialed Health Data Use Agreement"),
+            ("physionet2012", "Open Data Commons Attribution License"),
+        ],
+    )
+    def test_each_source_has_its_licence_notice(self, run: RunFiles, kind: str, notice: str) -> None:
+        words = Page(make_report(run, source__kind=kind)).words
+        assert notice in words
+        assert ("Synthetic records." in words) == (kind == "synthetic")
+
+    def test_a_run_with_no_success_at_all(self, tmp_path: Path) -> None:
+        scenario = MadeUpRun(
+            stays=60, deaths=6, successes={"0_to_1": 0, "1_to_0": 0}, modes=("ista",), hours=6
+        )
+        words = Page(make_report(tables_of(scenario, tmp_path))).words
+        assert "The cohort holds only <10 deaths." in words
+        assert "Fewer than ten stays were flipped in every direction: nothing can be ranked." in words
+
+    def test_one_direction_one_fold_no_intervals(self, tmp_path: Path) -> None:
+        odd = {
+            "folds": 1,
+            "intervals": False,
+            "zero_map": True,
+            "profile": "reproduction2023",
+            "seeds": (1, 2),
+        }
+        scenario = MadeUpRun(stays=60, deaths=20, successes={"0_to_1": 30}, modes=("ista",), hours=6, **odd)
+        words = Page(make_report(tables_of(scenario, tmp_path), run__seeds=[1, 2])).words
+        assert "the interval of the held-out AUROC is not above 0.5" in words
+        assert "One training seed" not in words
+
+    def test_the_page_stays_small(self, html: str) -> None:
+        assert len(html) < 2_000_000
+
+
+class TestFindings:
+    SUMMARY = pd.Series(
+        {"n_attacked": "40", "n_selected": "30", "success_percent": 75.0, "median_n_changed": 9.0,
+         "median_linf": 0.1234, "median_share_observed": 0.25}
+    )  # fmt: skip
+
+    def test_sentences_of_an_attack(self) -> None:
+        variables = pd.DataFrame({"label": ["pH", "Lactate"], "s_q95": [0.5, 0.2], "rank_s_q95": [1, 2]})
+        none = pd.DataFrame({"quantity": [], "measure": [], "value": []})
+        text = " ".join(findings.attack_findings(self.SUMMARY, variables, none, 912))
+        assert "75.0% of 40 attacked stays" in text and "9 of 912 cells (1.0%)" in text
+        assert "0.12 of its variable's range" in text and "Most susceptible: pH and lactate." in text
+
+    def test_success_never_reveals_a_small_count(self) -> None:
+        nothing = float("nan")
+        assert findings.success_text(self.SUMMARY) == "75.0%"
+        few = self.SUMMARY.to_dict() | {"n_selected": "<10", "success_percent": nothing}
+        assert findings.success_text(pd.Series(few)) == "under 25%"
+        assert findings.success_text(pd.Series(few | {"n_attacked": "<10"})) == "withheld"
+
+    @pytest.mark.parametrize(("low", "warned"), [(0.51, False), (0.5, True), (float("nan"), True)])
+    def test_a_model_at_chance_is_called_so(self, low: float, warned: bool) -> None:
+        metrics = pd.DataFrame(
+            [{"model": "lstm", "seed": 1, "metric": "auroc", "scope": "pooled", "low": low}]
+        )
+        attacks = pd.DataFrame(
+            [self.SUMMARY.to_dict() | {"model": "lstm", "mode": "ista", "direction": "0_to_1"}]
+        )
+        found = findings.caveats(kind="mimic3", deaths="200", metrics=metrics, attacks=attacks, seeds=[1, 2])
+        assert any("told from noise" in sentence for sentence in found) == warned
+        assert any("fewer than 50 stays" in sentence for sentence in found)
+
+
+class TestPublicConfig:
+    def test_credentials_and_folders_go(self) -> None:
+        config = {
+            "source": {"path": "/home/ann/mimic/demo", "database": "postgresql://ann:secret@host:5432/mimic"},
+            "run": {"seeds": [0, 1], "name": "a/b"},
+        }
+        shown = page.public_config(config)
+        assert shown["source"] == {"path": "…/demo", "database": "postgresql://…@host:5432/mimic"}
+        assert shown["run"] == config["run"]
+        folders = [r"C:\Users\ann\mimic", "~/mimic", "results/x"]
+        assert page.public_config(folders) == ["…/mimic", "…/mimic", "results/x"]
+
+    def test_numbers_as_text(self) -> None:
+        assert page.fixed(0.126) == "0.13" and page.fixed(-0.5) == "\N{MINUS SIGN}0.50"
+        assert page.fixed(None) == page.fixed(float("nan")) == page.NOTHING
+        assert page.thousands("12345") == "12,345" and page.thousands("<10") == "<10"
+        assert page.interval(0.5, float("nan"), 0.6) == "0.50"

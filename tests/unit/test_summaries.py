@@ -1,0 +1,316 @@
+"""Tables for people: hand-computed cases, slow obvious loops, small numbers that must not come through."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ehr_attack import schemas
+from ehr_attack.errors import UserError
+from ehr_attack.figures import names
+from ehr_attack.published import published_ranks, published_scores, rank_agreement
+from ehr_attack.storage import read_frame, write_frame, write_json
+from ehr_attack.summaries import attacks, claims, cohort, models
+from ehr_attack.suppression import (
+    MINIMUM,
+    chain_texts,
+    merge_steps,
+    part_text,
+    partition_texts,
+    percent,
+    rate,
+)
+from ehr_attack.variables import load_variables
+from report_builder import MadeUpRun, RunFiles, identifiers, write_tables
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
+    """A run with one large and one small direction, and all its tables."""
+    scenario = MadeUpRun(stays=120, deaths=40, modes=("ista",), successes={"0_to_1": 60, "1_to_0": 6})
+    files = scenario.write(tmp_path_factory.mktemp("tables") / "run")
+    write_tables(files, scenario.profile)
+    return files
+
+
+class TestSuppression:
+    def test_counts_of_a_part(self) -> None:
+        assert [part_text(n, 100) for n in (0, 1, 9, 10, 90, 91, 99, 100)] == [
+            "0", "<10", "<10", "10", "90", "all but <10", "all but <10", "100",
+        ]  # fmt: skip
+
+    def test_shares(self) -> None:
+        assert percent(25, 100) == rate(25, 100) == 25.0
+        assert math.isnan(percent(95, 100)) and rate(95, 100) == 95.0
+        assert all(math.isnan(value) for value in (percent(5, 100), rate(5, 100), percent(4, 8), rate(8, 8)))
+
+    def test_a_small_part_takes_a_partner_with_it(self) -> None:
+        assert partition_texts([50, 30, 12]) == ["50", "30", "12"]
+        assert partition_texts([50, 30, 12, 3]) == ["50", "withheld", "12", "<10"]
+        assert partition_texts([14, 3]) == ["withheld", "<10"]
+
+    @given(st.lists(st.integers(0, 40), min_size=1, max_size=8))
+    def test_no_small_part_follows_from_the_total(self, counts: list[int]) -> None:
+        texts = partition_texts(counts)
+        printed = [int(text) for text in texts if text.isdigit()]
+        assert not any(0 < count < MINIMUM for count in printed)
+        hidden = sum(counts) - sum(printed)
+        if "withheld" not in texts:
+            assert hidden == 0 or max(counts) < MINIMUM
+        else:
+            assert hidden > MINIMUM and len(texts) - len(printed) > 1
+
+    def test_steps_merge_forwards_and_a_remainder_backwards(self) -> None:
+        assert merge_steps([4, 3, 25, 12]) == [[0, 1, 2], [3]]
+        assert merge_steps([0, 30, 0, 4]) == [[0], [1, 2, 3]]
+        assert merge_steps([30, 0, 2, 9, 1]) == [[0], [1], [2, 3, 4]]
+        assert merge_steps([0, 4]) == [[0], [1]]
+        assert merge_steps([30, 4, 0]) == [[0, 1], [2]]
+
+    @given(st.lists(st.integers(0, 30), max_size=10))
+    def test_merged_steps_keep_all_and_are_large(self, excluded: list[int]) -> None:
+        groups = merge_steps(excluded)
+        assert [index for group in groups for index in group] == list(range(len(excluded)))
+        sums = [sum(excluded[index] for index in group) for group in groups]
+        if sum(excluded) == 0 or sum(excluded) >= MINIMUM:
+            assert all(total == 0 or total >= MINIMUM for total in sums)
+
+    @given(st.lists(st.integers(0, 30), min_size=1, max_size=10), st.integers(0, 50))
+    def test_no_small_difference_along_a_chain(self, drops: list[int], last: int) -> None:
+        counts = [last + sum(drops[index:]) for index in range(len(drops))]
+        printed = [int(text) for text in chain_texts(counts, [1000] * len(counts)) if text.isdigit()]
+        assert not any(0 < count < MINIMUM for count in printed)
+        assert not any(0 < a - b < MINIMUM for index, a in enumerate(printed) for b in printed[index + 1 :])
+
+
+class TestCohort:
+    STEPS = (
+        {"label": "all", "excluded_stays": 0, "stays": 319, "patients": 300, "deaths": 90},
+        {"label": "age", "excluded_stays": 4, "stays": 315, "patients": 296, "deaths": 90},
+        {"label": "order", "excluded_stays": 3, "stays": 312, "patients": 293, "deaths": 87},
+        {"label": "short", "excluded_stays": 200, "stays": 112, "patients": 100, "deaths": 43},
+        {"label": "window", "excluded_stays": 12, "stays": 100, "patients": 90, "deaths": 40},
+    )
+
+    def test_flow(self) -> None:
+        table = cohort.flow_table(self.STEPS)
+        assert table["step"].tolist() == ["all", "age; order; short", "window"]
+        assert table["excluded_stays"].tolist() == ["", "207", "12"]
+        assert table["stays"].tolist() == ["319", "112", "100"]
+        # 43 would tell that the last step excluded three deaths.
+        assert table["deaths"].tolist() == ["90", "withheld", "40"]
+
+    def test_flow_that_excludes_fewer_than_ten_in_all_hides_the_source(self) -> None:
+        table = cohort.flow_table(self.STEPS[:3])
+        assert table["excluded_stays"].tolist() == ["", "<10"]
+        assert table["stays"].tolist() == ["withheld", "312"]
+
+    def test_damaged_flow_is_named(self, tmp_path: Path, run: RunFiles) -> None:
+        write_json({"steps": [{"label": "all"}]}, tmp_path / "flow.json")
+        with pytest.raises(UserError, match=r"flow\.json.*cohort flow"):
+            cohort.write_cohort_tables(
+                stays=run.stays, features=run.features, flow=tmp_path / "flow.json", profile="clinical",
+                out_dir=tmp_path,
+            )  # fmt: skip
+
+    def test_small_groups_are_hidden(self) -> None:
+        stays = pd.DataFrame(
+            {
+                "subject_id": np.arange(100),
+                "died_in_hospital": np.arange(100) < 30,
+                "sex": ["F"] * 3 + ["M"] * 97,
+                "care_unit": ["MICU"] * 60 + [None] * 40,
+                "source": "carevue",
+                "age_years": np.linspace(20, 80, 100),
+                "los_icu_days": 3.0,
+                "los_hospital_days": 5.0,
+            }
+        )
+        table = cohort.cohort_table(stays).set_index(["characteristic", "level"])
+        assert table.loc[("Died in hospital", ""), "count"] == "30"
+        assert table.loc[("Sex", "F"), "count"] == "<10" and table.loc[("Sex", "M"), "count"] == "withheld"
+        assert table.loc["Sex", "percent"].isna().all()
+        assert table.loc[("Care unit", "unknown"), "percent"] == 40.0
+        assert table.loc[("Age [years]", ""), ["q25", "median", "q75"]].tolist() == [35.0, 50.0, 65.0]
+
+    def test_missingness_equals_a_slow_loop(self, run: RunFiles) -> None:
+        frame = read_frame(run.features)
+        table = cohort.missingness_table(run.features, load_variables()).set_index("variable")
+        values = frame["lactate"].dropna()
+        assert table.loc["lactate", "median"] == pytest.approx(values.median())
+        assert table.loc["lactate", "q25"] == pytest.approx(values.quantile(0.25))
+        assert table.loc["lactate", "hours_percent"] == pytest.approx(100 * len(values) / len(frame))
+        seen = sum(group["lactate"].notna().any() for _, group in frame.groupby("stay_id"))
+        assert table.loc["lactate", "stays_observed"] == part_text(seen, 120)
+
+    def test_missingness_of_rare_variables_and_of_the_carry_in_hour(self, tmp_path: Path) -> None:
+        stay, hour = np.repeat(np.arange(50), 3), np.tile([-1, 0, 1], 50)
+        frame = pd.DataFrame({"stay_id": stay, "hour": hour} | {v.name: np.nan for v in load_variables()})
+        frame["heart_rate"] = np.where(hour == 0, 80.0, 999.0)
+        frame.loc[hour == 1, "heart_rate"] = np.nan
+        frame.loc[(stay < 4) & (hour == 0), "ph"] = 7.4
+        path = tmp_path / "features.parquet"
+        write_frame(frame, path, schemas.features_schema([v.name for v in load_variables()]))
+        table = cohort.missingness_table(path, load_variables()).set_index("variable")
+        assert table.loc["heart_rate", ["stays_observed", "hours_percent", "median"]].tolist() == [
+            "50",
+            50.0,
+            80.0,
+        ]
+        assert table.loc["ph", "stays_observed"] == "<10"
+        assert table.loc["ph", ["stays_percent", "hours_percent", "median"]].isna().all()
+        assert table.loc["calcium", "stays_observed"] == "0"
+
+
+class TestModels:
+    @staticmethod
+    def metrics(deaths: list[int], values: list[float]) -> pd.DataFrame:
+        rows = [("lstm", 1, None, "auroc", 0.8, 0.7, 0.9, 100, 90, sum(deaths))]
+        folds = zip(deaths, values, strict=True)
+        rows += [("lstm", 1, k, "auroc", v, v - 0.1, v + 0.1, 50, 45, d) for k, (d, v) in enumerate(folds)]
+        return pd.DataFrame(rows, columns=schemas.METRICS.names)
+
+    def test_pooled_mean_and_folds(self) -> None:
+        table = models.metrics_table(self.metrics([20, 12], [0.7, 0.9])).set_index("scope")
+        assert table["value"].tolist() == [0.8, pytest.approx(0.8), 0.7, 0.9]
+        assert table.loc["mean over folds", "sd_over_folds"] == pytest.approx(np.std([0.7, 0.9], ddof=1))
+        assert math.isnan(table.loc["mean over folds", "low"])
+        assert table["n_deaths"].tolist() == ["32", "32", "20", "12"]
+
+    def test_one_small_fold_hides_all_folds(self) -> None:
+        table = models.metrics_table(self.metrics([20, 4], [0.7, 0.9])).set_index("scope")
+        assert table.loc[["fold 0", "fold 1"], "value"].isna().all()
+        assert table.loc[["fold 0", "fold 1"], "n_deaths"].tolist() == ["withheld", "<10"]
+        assert table.loc["pooled", "value"] == 0.8
+
+    def test_few_deaths_hide_everything(self) -> None:
+        table = models.metrics_table(self.metrics([3, 4], [0.7, 0.9]))
+        assert table[["value", "low", "high", "sd_over_folds"]].isna().all(axis=None)
+
+    def test_comparison_says_what_each_number_was_evaluated_on(self) -> None:
+        table = models.metrics_table(self.metrics([20, 12], [0.7, 0.9]))
+        rows = (
+            models.comparison_table(table, "synthetic records").query("metric == 'auroc'").set_index("study")
+        )
+        assert rows.loc["sun2018", ["value", "evaluated_on"]].tolist() == [0.9094, "5-fold cross-validation"]
+        assert rows.loc["reproduction2023", "evaluated_on"] == "the training data"
+        ours = rows.loc["this run: lstm, seed 1"]
+        assert ours["cohort"] == "synthetic records" and ours["evaluated_on"].startswith(
+            "2-fold cross-validation"
+        )
+        assert ours[["value", "low", "high"]].tolist() == [0.8, 0.7, 0.9]
+
+    def test_source_label(self) -> None:
+        assert models.source_label({"source": {"kind": "mimic3", "version": "1.4"}}) == "MIMIC-III 1.4"
+        assert models.source_label({"source": {"kind": "synthetic", "version": None}}) == "synthetic records"
+
+
+class TestAttacks:
+    def test_small_directions_lose_their_values(self, run: RunFiles) -> None:
+        for stem in names.susceptibility_tables("lstm", "ista"):
+            table = pd.read_csv(run.tables / f"{stem}.csv").set_index("direction")
+            assert set(table.loc["1_to_0", "n_stays"]) == {"<10"}
+            assert table.loc["1_to_0", ["s", "s_q95"]].isna().all(axis=None)
+            assert table.loc["0_to_1", ["s", "s_q95"]].notna().all(axis=None)
+
+    def test_summary(self, run: RunFiles) -> None:
+        table = pd.read_csv(run.tables / "attack_summary.csv").set_index("direction")
+        assert table.loc["0_to_1", "success_percent"] == pytest.approx(100 * 60 / 67, rel=1e-5)
+        assert table.loc["1_to_0", "n_selected"] == "<10"
+        assert table.loc["1_to_0", ["success_percent", "median_l1", "median_n_changed"]].isna().all()
+
+    def test_variables_are_labelled_and_ranked_with_ties(self) -> None:
+        rows = {"model": "lstm", "mode": "ista", "direction": "0_to_1", "variable": ["ph", "bun", "sbp"]}
+        columns = {
+            "n_stays": 40,
+            "s": [1.0, 3.0, 1.0],
+            "s_q95": [0.5, 0.4, 0.0],
+            "s_q95_low": 0.0,
+            "s_q95_high": 1.0,
+        }
+        table = attacks.variables_table(pd.DataFrame(rows | columns), load_variables())
+        assert table["label"].tolist() == ["pH", "Urea nitrogen", "Systolic pressure"]
+        assert table["rank_s_q95"].tolist() == [1, 2, 3] and table["rank_s"].tolist() == [2, 1, 2]
+
+    def test_cells_hide_small_numbers_of_observations(self, run: RunFiles) -> None:
+        cells = read_frame(run.measure("lstm", "ista", "cells")).assign(n_observed=lambda f: f["hour"] % 60)
+        table = attacks.cells_table(cells)
+        assert set(table.loc[table["hour"].between(1, 9), "n_observed"]) == {"<10"}
+        large = table[table["direction"] == "0_to_1"].set_index("hour")["n_observed"]
+        assert set(large.loc[20]) == {"20"}
+
+
+class TestPublished:
+    def test_ranks_average_ties(self) -> None:
+        ranks = published_ranks("sun2018", "1_to_0", "clinical")
+        assert ranks["creatinine"] == 1 and ranks["ph"] == ranks["albumin"] == 5.5
+
+    @pytest.mark.parametrize(
+        ("profile", "study", "shared"),
+        [
+            ("clinical", "sun2018", 19),
+            ("clinical", "reproduction2023", 16),
+            ("reproduction2023", "sun2018", 16),
+            ("reproduction2023", "reproduction2023", 19),
+        ],
+    )
+    def test_other_analytes_are_not_compared(self, profile: str, study: str, shared: int) -> None:
+        ours = pd.Series({v.name: float(i) for i, v in enumerate(load_variables(profile))})
+        n, spearman, kendall = rank_agreement(ours, published_scores(study, "0_to_1", profile))
+        assert n == shared and abs(spearman) < 1 and abs(kendall) < 1
+
+    def test_agreement_by_hand(self) -> None:
+        ours = pd.Series({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "only ours": 9.0})
+        theirs = pd.Series({"a": 1.0, "b": 3.0, "c": 2.0, "d": 4.0, "only theirs": 0.0})
+        n, spearman, kendall = rank_agreement(ours, theirs)
+        assert (n, spearman, kendall) == (4, pytest.approx(0.8), pytest.approx(4 / 6))
+        assert rank_agreement(ours, ours)[1:] == (pytest.approx(1.0), pytest.approx(1.0))
+        assert math.isnan(rank_agreement(ours, theirs * 0)[1])
+
+    def test_the_published_scores_of_a_run_agree_with_themselves(self) -> None:
+        scores = (
+            published_scores("sun2018", "0_to_1", "clinical")
+            .rename("s")
+            .rename_axis("variable")
+            .reset_index()
+        )
+        rows = scores.assign(model="lstm", mode="ista", direction="0_to_1", n_stays=50, s_q95=scores["s"])
+        table = claims.ranks_table(rows, "clinical").set_index(["study", "measure"])
+        assert table.loc[("sun2018", "s"), ["n_shared", "spearman", "kendall"]].tolist() == pytest.approx(
+            [19, 1, 1]
+        )
+
+    def test_claims_by_hand(self) -> None:
+        key = {"model": "lstm", "mode": "ista", "direction": "0_to_1", "n_stays": 40}
+        hours = pd.DataFrame({"hour": range(8), "s": [0, 0, 0, 0, 1, 1, 2, 4], "s_q95": 1.0}).assign(**key)
+        by_variable = pd.DataFrame(
+            {"variable": ["ph", "bun", "sbp", "dbp"], "s": [4.0, 3, 2, 1], "s_q95": 0.0}
+        )
+        summary = pd.DataFrame([key | {"n_attacked": 50, "n_selected": 40, "median_n_changed": 8.0}])
+        table = claims.claims_table(summary, by_variable.assign(**key), hours, load_variables(), "clinical")
+        found = table.set_index(["quantity", "measure"])
+        assert found.loc[(claims.LATE_SHARE, "s"), ["value", "even"]].tolist() == [0.75, 0.25]
+        assert math.isnan(found.loc[(claims.HOUR_TREND, "s_q95"), "value"])
+        assert found.loc[(claims.TOP_THREE, "s"), "value"] == pytest.approx(0.9)
+        assert found.loc[(claims.LAB_SHARE, "s"), "value"] == pytest.approx(0.7)
+        assert math.isnan(found.loc[(claims.LAB_SHARE, "s_q95"), "value"])
+        assert found.loc[(claims.FLIPPED, ""), "value"] == 80.0
+        assert found.loc[(claims.CHANGED, ""), "value"] == pytest.approx(100 * 8 / 32)
+
+    def test_small_directions_make_no_claims(self, run: RunFiles) -> None:
+        assert set(pd.read_csv(run.tables / "rank_comparison.csv")["direction"]) == {"0_to_1"}
+        table = pd.read_csv(run.tables / "paper_claims.csv")
+        assert table.loc[table["direction"] == "1_to_0", "value"].isna().all()
+
+
+def test_every_named_table_is_written_and_no_other(run: RunFiles) -> None:
+    assert {path.stem for path in run.tables.iterdir()} == set(names.all_tables(run.models, run.modes))
+
+
+def test_no_identifier_in_any_table(run: RunFiles) -> None:
+    text = "".join(path.read_text() for path in run.tables.iterdir())
+    assert not [number for number in identifiers(run) if number in text]

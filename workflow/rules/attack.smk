@@ -1,0 +1,69 @@
+"""Attack the held-out stays of each fold (GPU), shard by shard, and merge the shards.
+
+INPUT   R/features/features.parquet, R/extract/stays.parquet, R/folds/folds.parquet, a fold's checkpoint
+OUTPUT  R/attacks/<model>/<mode>/seed_<s>/fold_<k>/shards/<i>/: outcomes.parquet, perturbations.parquet
+        and, merged beside shards/: outcomes.parquet (one row a stay and lambda; `selected` marks a stay's best),
+        perturbations.parquet (one row a changed cell)
+"""
+
+ATTACK_DIR = f"{R}/attacks/{{model}}/{{mode}}/seed_{{seed}}/fold_{{fold}}"
+
+
+rule attack:
+    input:
+        **COHORT_INPUTS,
+        weights=f"{FOLD_DIR}/model.safetensors",
+        sidecar=f"{FOLD_DIR}/model.json",
+    output:
+        outcomes=f"{ATTACK_DIR}/shards/{{shard}}/outcomes.parquet",
+        perturbations=f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet",
+    log:
+        f"{R}/logs/attack_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}_shard_{{shard}}.log",
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        attack=block("attack", without=["modes"]),
+        code=lambda wildcards: code(
+            "attack.py",
+            modules=[models.module_of(wildcards.model), attacks.module_of(wildcards.mode)],
+        ),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Attacking {wildcards.model} with {wildcards.mode}, seed {wildcards.seed}, fold {wildcards.fold}"
+    script:
+        "../../scripts/attack.py"
+
+
+rule merge_attack:
+    input:
+        outcomes=expand(
+            f"{ATTACK_DIR}/shards/{{shard}}/outcomes.parquet", shard=SHARDS, allow_missing=True
+        ),
+        perturbations=expand(
+            f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet", shard=SHARDS, allow_missing=True
+        ),
+    output:
+        outcomes=f"{ATTACK_DIR}/outcomes.parquet",
+        perturbations=f"{ATTACK_DIR}/perturbations.parquet",
+    log:
+        f"{R}/logs/merge_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}.log",
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        weight=C["susceptibility"]["weight"],
+        code=code("merge_attack.py"),
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Merging the attacks of {wildcards.mode} on {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
+    script:
+        "../../scripts/merge_attack.py"

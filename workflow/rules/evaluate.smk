@@ -1,0 +1,30 @@
+"""Measure a model on held-out patients.
+
+INPUT   R/models/<model>/seed_<s>/fold_<k>/predictions.parquet of all seeds and folds, R/extract/stays.parquet
+OUTPUT  R/models/<model>/metrics.parquet (with 95 % intervals over patients), curves.parquet
+"""
+
+
+rule evaluate:
+    input:
+        stays=f"{R}/extract/stays.parquet",
+        predictions=lambda wildcards: expand(
+            f"{FOLD_DIR}/predictions.parquet", model=wildcards.model, seed=SEEDS, fold=FOLDS
+        ),
+    output:
+        metrics=f"{R}/models/{{model}}/metrics.parquet",
+        curves=f"{R}/models/{{model}}/curves.parquet",
+    log:
+        f"{R}/logs/evaluate_{{model}}.log",
+    params:
+        resamples=C["susceptibility"]["bootstrap"],
+        code=code("evaluate.py"),
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    message:
+        "Evaluating {wildcards.model} on held-out patients"
+    script:
+        "../../scripts/evaluate.py"

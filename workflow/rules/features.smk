@@ -1,0 +1,28 @@
+"""Turn measurements into hourly means.
+
+INPUT   R/extract/stays.parquet, measurements.parquet
+OUTPUT  R/features/features.parquet: one row a stay and hour, one column a variable, NaN where nothing was recorded
+"""
+
+
+rule features:
+    input:
+        stays=f"{R}/extract/stays.parquet",
+        measurements=f"{R}/extract/measurements.parquet",
+    output:
+        f"{R}/features/features.parquet",
+    log:
+        f"{R}/logs/features.log",
+    params:
+        profile=PROFILE,
+        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
+        code=code("features.py", files=[SQL_DIR / "common" / "features.sql"]),
+    conda:
+        "../../envs/extract.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    message:
+        "Building hourly features"
+    script:
+        "../../scripts/features.py"

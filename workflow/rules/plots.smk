@@ -1,0 +1,126 @@
+"""Draw the figures, each as SVG and PNG.
+
+INPUT   R/models/<model>/{metrics,curves}.parquet and every fold's history.parquet; R/susceptibility/<model>/<mode>/*;
+        for figures of single patients: R/attacks/<model>/<mode>/seed_<s>/fold_<k>/*, R/features/features.parquet
+OUTPUT  R/figures/*.{svg,png}: aggregates; R/private/*.{svg,png}: single patients, readable by their owner only
+"""
+
+FORMATS = ["svg", "png"]
+ALL_FIGURES = [
+    f"{R}/figures/{stem}.{format}"
+    for model in MODELS
+    for stem in [
+        *names.model_figures(model),
+        *(stem for mode in MODES for stem in names.attack_figures(model, mode)),
+    ]
+    for format in FORMATS
+]
+PATIENT_FIGURES = (
+    [
+        f"{R}/private/{stem}.svg"
+        for model in MODELS
+        for mode in MODES
+        for stem in names.patient_figures(model, mode)
+    ]
+    if C["report"]["patient_examples"]
+    else []
+)
+
+
+def drawn(folder, stem, **labels):
+    """The SVG and PNG of a figure; the SVG also goes into Snakemake's own report."""
+    captioned = report(
+        f"{R}/{folder}/{stem}.svg", caption="../report/figure.rst", category=labels.pop("category"), labels=labels
+    )
+    return [captioned, f"{R}/{folder}/{stem}.png"]
+
+
+rule plot_model:
+    input:
+        metrics=f"{R}/models/{{model}}/metrics.parquet",
+        curves=f"{R}/models/{{model}}/curves.parquet",
+        histories=lambda wildcards: expand(
+            f"{FOLD_DIR}/history.parquet", model=wildcards.model, seed=SEEDS, fold=FOLDS
+        ),
+    output:
+        [
+            drawn("figures", stem, category="Model", figure=stem.partition("_")[0], model="{model}")
+            for stem in names.model_figures("{model}")
+        ],
+    log:
+        f"{R}/logs/plot_{{model}}.log",
+    params:
+        plots=block("plots"),
+        code=code("plot_model.py"),
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Drawing {wildcards.model}"
+    script:
+        "../../scripts/plot_model.py"
+
+
+rule plot_attack:
+    input:
+        cells=f"{SUSCEPTIBILITY_DIR}/cells.parquet",
+        variables=f"{SUSCEPTIBILITY_DIR}/variables.parquet",
+        hours=f"{SUSCEPTIBILITY_DIR}/hours.parquet",
+        curves=f"{SUSCEPTIBILITY_DIR}/curves.parquet",
+    output:
+        [
+            drawn(
+                "figures",
+                stem,
+                category="Susceptibility",
+                figure=stem.replace("_{model}_{mode}", ""),
+                model="{model}",
+                mode="{mode}",
+            )
+            for stem in names.attack_figures("{model}", "{mode}")
+        ],
+    log:
+        f"{R}/logs/plot_{{model}}_{{mode}}.log",
+    params:
+        profile=PROFILE,
+        plots=block("plots"),
+        code=code("plot_attack.py", files=[DATA_DIR / "published_susceptibility.csv"]),
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Drawing the susceptibility of {wildcards.model} to {wildcards.mode}"
+    script:
+        "../../scripts/plot_attack.py"
+
+
+rule plot_patients:
+    input:
+        outcomes=of_all_attacks("outcomes.parquet"),
+        perturbations=of_all_attacks("perturbations.parquet"),
+        features=f"{R}/features/features.parquet",
+    output:
+        [
+            f"{R}/private/{stem}.{format}"
+            for stem in names.patient_figures("{model}", "{mode}")
+            for format in FORMATS
+        ],
+    log:
+        f"{R}/logs/plot_patients_{{model}}_{{mode}}.log",
+    params:
+        profile=PROFILE,
+        plots=block("plots"),
+        code=code("plot_patients.py"),
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Drawing example patients of {wildcards.mode} on {wildcards.model}"
+    script:
+        "../../scripts/plot_patients.py"

@@ -1,0 +1,45 @@
+"""Measure where successful attacks concentrate.
+
+INPUT   R/attacks/<model>/<mode>/seed_<s>/fold_<k>/{outcomes,perturbations}.parquet of all seeds and folds,
+        R/features/features.parquet, R/extract/stays.parquet
+OUTPUT  R/susceptibility/<model>/<mode>/: cells, variables, hours, curves and summary .parquet
+"""
+
+SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"
+
+
+def of_all_attacks(file):
+    """The merged attack tables of a model and mode, over seeds and folds."""
+    return lambda wildcards: expand(
+        f"{ATTACK_DIR}/{file}", model=wildcards.model, mode=wildcards.mode, seed=SEEDS, fold=FOLDS
+    )
+
+
+rule susceptibility:
+    input:
+        outcomes=of_all_attacks("outcomes.parquet"),
+        perturbations=of_all_attacks("perturbations.parquet"),
+        features=f"{R}/features/features.parquet",
+        stays=f"{R}/extract/stays.parquet",
+    output:
+        cells=f"{SUSCEPTIBILITY_DIR}/cells.parquet",
+        variables=f"{SUSCEPTIBILITY_DIR}/variables.parquet",
+        hours=f"{SUSCEPTIBILITY_DIR}/hours.parquet",
+        curves=f"{SUSCEPTIBILITY_DIR}/curves.parquet",
+        summary=f"{SUSCEPTIBILITY_DIR}/summary.parquet",
+    log:
+        f"{R}/logs/susceptibility_{{model}}_{{mode}}.log",
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        resamples=C["susceptibility"]["bootstrap"],
+        code=code("susceptibility.py"),
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Measuring susceptibility of {wildcards.model} to {wildcards.mode}"
+    script:
+        "../../scripts/susceptibility.py"

@@ -1,0 +1,40 @@
+"""Write the tables for people, small numbers suppressed.
+
+INPUT   R/extract/stays.parquet, cohort_flow.json, R/features/features.parquet, R/models/<model>/metrics.parquet,
+        R/susceptibility/<model>/<mode>/*
+OUTPUT  R/tables/*.csv
+"""
+
+
+def of_all_maps(file):
+    """A susceptibility table of every model and mode."""
+    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=MODES)
+
+
+rule tables:
+    input:
+        stays=f"{R}/extract/stays.parquet",
+        flow=f"{R}/extract/cohort_flow.json",
+        features=f"{R}/features/features.parquet",
+        metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
+        summaries=of_all_maps("summary.parquet"),
+        cells=of_all_maps("cells.parquet"),
+        variables=of_all_maps("variables.parquet"),
+        hours=of_all_maps("hours.parquet"),
+    output:
+        expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MODES)),
+    log:
+        f"{R}/logs/tables.log",
+    params:
+        profile=PROFILE,
+        maps=[[model, mode] for model in MODELS for mode in MODES],
+        code=code("tables.py", files=sorted(DATA_DIR.glob("published_*.csv"))),
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Writing tables"
+    script:
+        "../../scripts/tables.py"

@@ -1,0 +1,42 @@
+"""Train a model on all folds but one (GPU).
+
+INPUT   R/features/features.parquet, R/extract/stays.parquet, R/folds/folds.parquet
+OUTPUT  R/models/<model>/seed_<s>/fold_<k>/: model.safetensors and model.json (the checkpoint),
+        history.parquet, predictions.parquet
+"""
+
+FOLD_DIR = f"{R}/models/{{model}}/seed_{{seed}}/fold_{{fold}}"
+COHORT_INPUTS = {
+    "features": f"{R}/features/features.parquet",
+    "stays": f"{R}/extract/stays.parquet",
+    "folds": f"{R}/folds/folds.parquet",
+}
+
+
+rule train:
+    input:
+        **COHORT_INPUTS,
+    output:
+        weights=f"{FOLD_DIR}/model.safetensors",
+        sidecar=f"{FOLD_DIR}/model.json",
+        history=f"{FOLD_DIR}/history.parquet",
+        predictions=f"{FOLD_DIR}/predictions.parquet",
+    log:
+        f"{R}/logs/train_{{model}}_seed_{{seed}}_fold_{{fold}}.log",
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        imputation=C["features"]["imputation"],
+        train=block("training", without=["models"]),
+        code=lambda wildcards: code("train.py", modules=[models.module_of(wildcards.model)]),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Training {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
+    script:
+        "../../scripts/train.py"
