@@ -1,6 +1,7 @@
 """Rule evaluate: metrics and curves of one model on held-out patients."""
 
 import pandas as pd
+
 from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):

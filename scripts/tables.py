@@ -10,16 +10,24 @@ with job(snakemake.log[0]):
     from ehr_attack.summaries.models import write_model_tables
 
     files, profile, out_dir = snakemake.input, snakemake.params.profile, Path(snakemake.output[0]).parent
-    write_cohort_tables(
-        stays=files.stays, features=files.features, flow=files.flow, profile=profile, out_dir=out_dir
-    )
+    write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, profile=profile, out_dir=out_dir)
     write_model_tables(metrics=files.metrics, flow=files.flow, out_dir=out_dir)
     write_attack_tables(
-        summaries=files.summaries, variables=files.variables, hours=files.hours, profile=profile, out_dir=out_dir
+        summaries=files.summaries,
+        variables=files.variables,
+        hours=files.hours,
+        profile=profile,
+        out_dir=out_dir,
     )
     for (model, mode), cells, variables, hours in zip(
         snakemake.params.maps, files.cells, files.variables, files.hours, strict=True
     ):
         write_susceptibility_tables(
-            model=model, mode=mode, cells=cells, variables=variables, hours=hours, profile=profile, out_dir=out_dir
+            model=model,
+            mode=mode,
+            cells=cells,
+            variables=variables,
+            hours=hours,
+            profile=profile,
+            out_dir=out_dir,
         )

@@ -44,8 +44,7 @@ HEADERS = {
     "admissions": "row_id subject_id hadm_id admittime dischtime deathtime admission_type diagnosis "
     "hospital_expire_flag has_chartevents_data",
     "patients": "row_id subject_id gender dob dod expire_flag",
-    "icustays": "row_id subject_id hadm_id icustay_id dbsource first_careunit last_careunit intime outtime "
-    "los",
+    "icustays": "row_id subject_id hadm_id icustay_id dbsource first_careunit last_careunit intime outtime los",
     "chartevents": "row_id subject_id hadm_id icustay_id itemid charttime storetime value valuenum valueuom "
     "warning error",
     "labevents": "row_id subject_id hadm_id itemid charttime value valuenum valueuom flag",
@@ -233,9 +232,7 @@ def staged(folder: Path, out: Path, *, threads: int = 1) -> dict[str, Path]:
     tables = {table: out / f"{table}.parquet" for table in find_tables(folder) if table in HEADERS}
     for table, file in tables.items():
         source = find_tables(folder)[table]
-        stage_table(
-            table, source, file, item_ids(variables, table), sql_dir=SQL_DIR / "mimic3", threads=threads
-        )
+        stage_table(table, source, file, item_ids(variables, table), sql_dir=SQL_DIR / "mimic3", threads=threads)
     return tables
 
 

@@ -142,9 +142,7 @@ class MadeUpRun:
         index = np.arange(self.stays)
         intime = pd.Timestamp("2150-03-01") + pd.to_timedelta(index * 31, unit="h")
         days = random.gamma(2.0, 1.6, self.stays) + 2.0
-        units = random.choice(
-            ["MICU", "SICU", "CCU", "CSRU", "TSICU"], self.stays, p=[0.4, 0.25, 0.2, 0.12, 0.03]
-        )
+        units = random.choice(["MICU", "SICU", "CCU", "CSRU", "TSICU"], self.stays, p=[0.4, 0.25, 0.2, 0.12, 0.03])
         died = np.zeros(self.stays, dtype=bool)
         died[random.permutation(self.stays)[: self.deaths]] = True
         return pd.DataFrame(
@@ -254,9 +252,7 @@ class MadeUpRun:
             ("hours", "hour", schemas.HOURS),
         ):
             write_frame(self._totals(cells, [*keys, axis]), files.measure(model, mode, table), schema)
-        write_frame(
-            self._attack_curves(model, mode), files.measure(model, mode, "curves"), schemas.ATTACK_CURVES
-        )
+        write_frame(self._attack_curves(model, mode), files.measure(model, mode, "curves"), schemas.ATTACK_CURVES)
         write_frame(self._summary(model, mode), files.measure(model, mode, "summary"), schemas.ATTACK_SUMMARY)
         outcomes, perturbations = self._attacks(random, stays, model, mode)
         for name, frame, schema in (
@@ -347,9 +343,7 @@ class MadeUpRun:
         ).assign(model=model, mode=mode, seed=self.seeds[0])
         cells = self._perturbations(random, attacks)
         size = cells["delta_scaled"].abs()
-        sums = pd.DataFrame(
-            {"l1": size, "l2": size**2, "linf": size, "n_changed_observed": cells["observed"]}
-        )
+        sums = pd.DataFrame({"l1": size, "l2": size**2, "linf": size, "n_changed_observed": cells["observed"]})
         norms = sums.groupby(cells["attack"]).agg(
             {"l1": "sum", "l2": "sum", "linf": "max", "n_changed_observed": "sum"}
         )
@@ -358,9 +352,7 @@ class MadeUpRun:
 
     def _attack_rows(self, stays: pd.DataFrame, direction: str) -> pd.DataFrame:
         label = int(direction[0])
-        ids = stays.loc[stays["died_in_hospital"] == bool(label), "stay_id"].to_numpy()[
-            : self._attacked(direction)
-        ]
+        ids = stays.loc[stays["died_in_hospital"] == bool(label), "stay_id"].to_numpy()[: self._attacked(direction)]
         position = np.repeat(np.arange(len(ids)), len(LAMBDAS))
         flipped = position < self.successes[direction]
         grid = np.tile(LAMBDAS, len(ids))
@@ -390,9 +382,7 @@ class MadeUpRun:
         # 101 shares no factor with 48 x 19, so the cells of an attack are distinct.
         cell = (attack * 7 + step * 101) % (self.hours * len(names))
         delta = random.normal(0, 0.12, len(cell))
-        frame = attacks.loc[attack, ["model", "mode", "seed", "fold", "stay_id", "lambda"]].reset_index(
-            drop=True
-        )
+        frame = attacks.loc[attack, ["model", "mode", "seed", "fold", "stay_id", "lambda"]].reset_index(drop=True)
         return frame.assign(
             attack=attack,
             hour=cell // len(names),
@@ -420,8 +410,7 @@ def write_tables(files: RunFiles, profile: str) -> None:
         parts = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours")}
         write_susceptibility_tables(model=model, mode=mode, **parts, **out)
     summaries, variables, hours = (
-        [files.measure(model, mode, name) for model, mode in pairs]
-        for name in ("summary", "variables", "hours")
+        [files.measure(model, mode, name) for model, mode in pairs] for name in ("summary", "variables", "hours")
     )
     write_attack_tables(summaries=summaries, variables=variables, hours=hours, **out)
 
@@ -433,9 +422,7 @@ def draw_figures(files: RunFiles, profile: str, *, dpi: int = 100, style: str = 
         parts = {"metrics": files.metrics(model), "curves": files.model_curves(model)}
         plot_model(model=model, **parts, histories=files.histories(model), out_dir=files.figures, **look)
         for mode in files.modes:
-            tables = {
-                name: files.measure(model, mode, name) for name in ("cells", "variables", "hours", "curves")
-            }
+            tables = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours", "curves")}
             labels = {"model": model, "mode": mode, "profile": profile}
             plot_attack(**labels, **tables, published=True, out_dir=files.figures, **look)
             attacks = {name: files.attacks(model, mode, name) for name in ("outcomes", "perturbations")}

@@ -28,7 +28,12 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    *, model: torch.nn.Module, preprocessing: Preprocessing, details: dict[str, Any], weights: Path, sidecar: Path
+    *,
+    model: torch.nn.Module,
+    preprocessing: Preprocessing,
+    details: dict[str, Any],
+    weights: Path,
+    sidecar: Path,
 ) -> None:
     """Write `weights` (safetensors) and `sidecar` (JSON: `details`, the preprocessing, the weights' digest)."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

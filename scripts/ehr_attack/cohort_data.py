@@ -25,7 +25,12 @@ class CohortData:
 
 
 def load_cohort(
-    features: str | Path, stays: str | Path, folds: str | Path, *, variables: Sequence[Variable], window_hours: int
+    features: str | Path,
+    stays: str | Path,
+    folds: str | Path,
+    *,
+    variables: Sequence[Variable],
+    window_hours: int,
 ) -> CohortData:
     """Read and align the three tables. Raises UserError when they do not hold the same stays."""
     variable_names = tuple(variable.name for variable in variables)

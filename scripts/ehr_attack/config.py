@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,15 @@ from ehr_attack.paths import CONFIG_SCHEMA_FILE
 from ehr_attack.variables import load_variables
 
 _WITHOUT_FOLDER = ("synthetic",)
+_TYPE_WORDS = {
+    "object": "a block of keys",
+    "array": "a list",
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,7 +38,7 @@ def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     errors = sorted(_validator(schema).iter_errors(_plain(config)), key=lambda error: list(map(str, error.path)))
     if errors:
         raise UserError(_describe(errors[0]))
-    filled = _with_defaults(_plain(config), schema)
+    filled: dict[str, Any] = _with_defaults(_plain(config), schema)
     for problem in _impossible(filled):
         raise UserError(problem)
     if filled["source"]["path"] is not None:
@@ -66,15 +75,15 @@ def _validator(schema: dict[str, Any]) -> Any:
     checker = base.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    return extend(base, type_checker=checker)(schema)
+    strict: Any = extend(base, type_checker=checker)  # type: ignore[no-untyped-call]
+    return strict(schema)
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") != "object":
         return value
     return {
-        key: _with_defaults(value.get(key, part.get("default", {})), part)
-        for key, part in schema["properties"].items()
+        key: _with_defaults(value.get(key, part.get("default", {})), part) for key, part in schema["properties"].items()
     }
 
 
@@ -89,8 +98,10 @@ def _describe(error: ValidationError) -> str:
 
 
 def _describe_unknown(error: ValidationError, parent: str) -> str:
-    known = list(error.schema["properties"])
-    unknown = sorted(set(error.instance) - set(known))[0]
+    schema: Any = error.schema
+    instance: Any = error.instance
+    known = list(schema["properties"])
+    unknown = sorted(set(instance) - set(known))[0]
     prefix = "" if parent == "the configuration" else f"{parent}."
     close = difflib.get_close_matches(unknown, known, n=1)
     advice = f"did you mean {prefix}{close[0]}?" if close else f"known keys here: {', '.join(known)}."
@@ -106,9 +117,9 @@ def _hint_for_text(text: str) -> str:
 
 
 def _expectation(error: ValidationError) -> str:
-    rule, value = error.validator, error.validator_value
-    described = {
-        "type": lambda: " or ".join(value) if isinstance(value, list) else str(value),
+    value: Any = error.validator_value
+    described: dict[str, Callable[[], str]] = {
+        "type": lambda: " or ".join(_TYPE_WORDS[name] for name in ([value] if isinstance(value, str) else value)),
         "enum": lambda: f"one of {', '.join(map(_yaml_word, value))}",
         "const": lambda: f"{_yaml_word(value)} (nothing else is possible in this version)",
         "minimum": lambda: f"a number of at least {value}",
@@ -120,7 +131,7 @@ def _expectation(error: ValidationError) -> str:
         "minLength": lambda: "a text that is not empty",
         "anyOf": lambda: " or ".join(map(_alternative, value)),
     }
-    return described[str(rule)]()
+    return described[str(error.validator)]()
 
 
 def _alternative(schema: Mapping[str, Any]) -> str:

@@ -19,9 +19,7 @@ _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
 _WHOLE_BYTES, _EDGE_BYTES = 1 << 20, 1 << 16
 
 
-def code_digest(
-    script: Path, modules: Sequence[str] = (), files: Iterable[Path] = ()
-) -> dict[str, str]:
+def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path] = ()) -> dict[str, str]:
     """Digest of everything that decides what `script` computes.
 
     The script, every module of the library that it imports directly or not, `modules` (imported by name at run

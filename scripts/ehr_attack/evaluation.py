@@ -32,7 +32,7 @@ def evaluate_predictions(predictions: pd.DataFrame, stays: pd.DataFrame, resampl
     rows: list[dict[str, Any]] = []
     for (model, seed), of_seed in held_out.groupby(["model", "seed"], sort=True):
         groups: list[tuple[int | None, pd.DataFrame]] = [(None, of_seed)]
-        groups += [(int(fold), part) for fold, part in of_seed.groupby("fold", sort=True)]
+        groups += [(fold, of_seed[of_seed["fold"] == fold]) for fold in sorted(of_seed["fold"].unique())]
         for fold, group in groups:
             counts = {
                 "n_stays": len(group),

@@ -80,9 +80,7 @@ def extract(
         )
         connection.execute(read_sql(_SHARED_SQL, "macros"))
         for name, file in tables.items():
-            connection.execute(
-                f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({quoted(file)})"
-            )
+            connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({quoted(file)})")
         rules = {**_rules(cohort), "window_hours": window_hours}
         _register(connection, "items", _item_table(variables, item_columns))
         _register(connection, "steps", _step_table(rules))
@@ -90,17 +88,13 @@ def extract(
         _create(connection, "candidates", read_sql(sql_dir, "candidates"))
         _refuse_repeated_stays(connection)
         _create(connection, "reviewed", read_sql(_SHARED_SQL, "rules"), rules)
-        _create(
-            connection, "measured", read_sql(_SHARED_SQL, "measurements"), {"carry_in_hours": carry_in_hours}
-        )
+        _create(connection, "measured", read_sql(_SHARED_SQL, "measurements"), {"carry_in_hours": carry_in_hours})
         connection.execute(read_sql(_SHARED_SQL, "unmeasured"))
 
         flow = connection.sql(read_sql(_SHARED_SQL, "cohort_flow")).to_arrow_table().to_pylist()
         if not flow[-1]["stays"]:
             raise UserError(_empty_cohort(flow))
-        stays = connection.sql(
-            read_sql(_SHARED_SQL, "cohort_stays"), params={"source": source}
-        ).to_arrow_table()
+        stays = connection.sql(read_sql(_SHARED_SQL, "cohort_stays"), params={"source": source}).to_arrow_table()
         connection.execute(copy_to_parquet(read_sql(_SHARED_SQL, "cohort_measurements"), measurements_file))
         write_parquet(stays, out_stays, schemas.STAYS)
         write_json({"source": dict(source_info), "time_zero": "ICU intime", "steps": flow}, out_flow)

@@ -44,9 +44,7 @@ def load_tensor(path: Path, variable_names: Sequence[str], window_hours: int) ->
         raise UserError(f"{path}: no column {', '.join(missing)}. {_MADE_OTHERWISE}")
     hours = table["hour"].to_numpy().astype(np.int64)
     if hours.size == 0 or hours.min() < CARRY_IN_HOUR or hours.max() >= window_hours:
-        raise UserError(
-            f"{path}: expected rows of the hours {CARRY_IN_HOUR} to {window_hours - 1}. {_MADE_OTHERWISE}"
-        )
+        raise UserError(f"{path}: expected rows of the hours {CARRY_IN_HOUR} to {window_hours - 1}. {_MADE_OTHERWISE}")
     stay_ids, row_stay = np.unique(table["stay_id"].to_numpy(), return_inverse=True)
     cells = np.full((stay_ids.size, window_hours + 1, len(variable_names)), np.nan, dtype=np.float32)
     for position, name in enumerate(variable_names):

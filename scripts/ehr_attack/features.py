@@ -32,9 +32,7 @@ def build_features(
     query = read_sql(
         _SHARED_SQL,
         "features",
-        columns=",\n    ".join(
-            mean.format(text=quoted(name), name=identifier(name)) for name in variable_names
-        ),
+        columns=",\n    ".join(mean.format(text=quoted(name), name=identifier(name)) for name in variable_names),
         carry_in_hours=repr(float(carry_in_hours)),
         first_hour=str(CARRY_IN_HOUR if carry_in_hours > 0 else 0),
         window_hours=str(int(window_hours)),

@@ -47,9 +47,7 @@ def attack_findings(row: pd.Series, variables: pd.DataFrame, claims: pd.DataFram
     attacked = as_count(row["n_attacked"])
     if not attacked:
         return [
-            "Fewer than ten stays of this direction were attacked."
-            if attacked is None
-            else "No stay was attacked."
+            "Fewer than ten stays of this direction were attacked." if attacked is None else "No stay was attacked."
         ]
     success = success_text(row)
     sentences = [f"{success[0].upper()}{success[1:]} of {attacked:,} attacked stays were flipped."]
@@ -63,9 +61,7 @@ def attack_findings(row: pd.Series, variables: pd.DataFrame, claims: pd.DataFram
     ]
     if pd.notna(row["median_share_observed"]):
         recorded = fixed(100 * float(row["median_share_observed"]), 0)
-        sentences.append(
-            f"Of the changed cells, {recorded}% (median) held a recorded value; the rest was imputed."
-        )
+        sentences.append(f"Of the changed cells, {recorded}% (median) held a recorded value; the rest was imputed.")
     top = variables[variables["s_q95"] > 0].sort_values("rank_s_q95")["label"].head(3)
     if len(top):
         sentences.append(f"Most susceptible: {_listed(map(_in_sentence, top))}.")
@@ -124,9 +120,7 @@ def _size_warning(row: pd.Series) -> str:
     if pd.isna(row["median_n_changed"]):
         return "fewer than ten stays were flipped. The map is withheld."
     if (as_count(row["n_selected"]) or 0) < _FEW_STAYS:
-        return (
-            f"the map rests on fewer than {_FEW_STAYS} stays. A maximum over so few is one patient's value."
-        )
+        return f"the map rests on fewer than {_FEW_STAYS} stays. A maximum over so few is one patient's value."
     return ""
 
 
@@ -149,9 +143,7 @@ def map_alt(direction: str, mode: str, cells: pd.DataFrame) -> str:
 
 def auroc_text(metrics: pd.DataFrame, model: str) -> str:
     """Pooled held-out AUROC of the first seed with its interval."""
-    rows = metrics[
-        (metrics["model"] == model) & (metrics["metric"] == "auroc") & (metrics["scope"] == "pooled")
-    ]
+    rows = metrics[(metrics["model"] == model) & (metrics["metric"] == "auroc") & (metrics["scope"] == "pooled")]
     return interval(*rows.iloc[0][["value", "low", "high"]]) if len(rows) else NOTHING
 
 

@@ -39,12 +39,11 @@ def assign_folds(stays: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"stay_id": ordered["stay_id"], "fold": fold.astype(np.int32)})
 
 
-def inner_validation(
-    labels: npt.NDArray[np.int8], subjects: npt.NDArray[np.int64], seed: int
-) -> npt.NDArray[np.bool_]:
+def inner_validation(labels: npt.NDArray[np.int8], subjects: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.bool_]:
     """Mark about an eighth of the training stays, (stays,) bool, as inner validation; patients are not split."""
     parts = max(2, min(_VALIDATION_PARTS, len(np.unique(subjects)), np.bincount(labels, minlength=2).min()))
-    return _grouped_parts(labels, subjects, int(parts), seed) == 0
+    held_out: npt.NDArray[np.bool_] = _grouped_parts(labels, subjects, int(parts), seed) == 0
+    return held_out
 
 
 def _grouped_parts(

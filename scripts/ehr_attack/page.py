@@ -56,9 +56,7 @@ def significant(value: Any, digits: int = 3) -> str:
 
 def interval(value: Any, low: Any, high: Any, digits: int = 2) -> str:
     """`0.86 (0.83 to 0.89)`; the bracket only where there is an interval."""
-    bounds = (
-        "" if NOTHING in (fixed(low), fixed(high)) else f" ({fixed(low, digits)} to {fixed(high, digits)})"
-    )
+    bounds = "" if NOTHING in (fixed(low), fixed(high)) else f" ({fixed(low, digits)} to {fixed(high, digits)})"
     return fixed(value, digits) + bounds
 
 
@@ -78,9 +76,7 @@ def embed_figure(folder: Path, stem: str, alt: str, caption: str) -> Image:
         width, height = _size(svg)
         if len(svg) <= MAX_SVG_BYTES:
             return Image(_data_uri("image/svg+xml", svg), width, height, alt, caption)
-        return Image(
-            _data_uri("image/png", (folder / f"{stem}.png").read_bytes()), width, height, alt, caption
-        )
+        return Image(_data_uri("image/png", (folder / f"{stem}.png").read_bytes()), width, height, alt, caption)
     except OSError as error:
         raise UserError(
             f"{error.filename}: the figure is missing ({error.strerror}). Run `snakemake` without a target; "

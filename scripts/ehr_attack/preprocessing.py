@@ -46,7 +46,7 @@ class Preprocessing:
                 f"features.imputation: {imputation!r} is unknown; expected one of {', '.join(IMPUTATIONS)}."
             )
         n_features = values.shape[-1]
-        seen = ~np.isnan(values).all(axis=(0, 1))
+        seen: npt.NDArray[np.bool_] = np.asarray(~np.isnan(values).all(axis=(0, 1)))
         low, high, median = np.zeros(n_features), np.ones(n_features), np.zeros(n_features)
         for feature in np.flatnonzero(seen):
             column = values[..., feature].astype(np.float64)
@@ -76,9 +76,7 @@ class Preprocessing:
         scaled[ended] = 0.0
         return scaled.astype(np.float32)
 
-    def _impute(
-        self, values: npt.NDArray[np.float64], carry_in: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
+    def _impute(self, values: npt.NDArray[np.float64], carry_in: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         with_carry = np.concatenate([carry_in[:, None, :], values], axis=1)
         filled = carry_forward(with_carry)
         if self.imputation == "linear":
@@ -115,9 +113,7 @@ def carry_forward(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.take_along_axis(values, _last_recorded(values).clip(0), axis=1)
 
 
-def interpolate(
-    values: npt.NDArray[np.float64], forward: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def interpolate(values: npt.NDArray[np.float64], forward: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Fill each NaN of (stays, hours, features) on the line between its neighbours inside the window.
 
     `forward` is `carry_forward(values)`. After the last recorded value it is carried forward; before the first one

@@ -8,7 +8,17 @@ from typing import Any
 from ehr_attack import __version__
 from ehr_attack.storage import read_json
 
-_PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch", "snakemake", "matplotlib")
+_PACKAGES = (
+    "duckdb",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "snakemake",
+    "matplotlib",
+)
 
 
 def provenance(config: Mapping[str, Any], checkpoints: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -63,9 +63,7 @@ def build_report(
         "provenance": provenance,
         "caveats": _caveats(read, config),
         "models": [sections.model_section(read, figures, model) for model in models],
-        "attacks": [
-            sections.attack_section(read, figures, model, mode) for model in models for mode in modes
-        ],
+        "attacks": [sections.attack_section(read, figures, model, mode) for model in models for mode in modes],
         "comparison": sections.comparison_rows(read["published_comparison"]),
         "claims": sections.claim_rows(read["paper_claims"]),
         "ranks": sections.rank_rows(read["rank_comparison"]),
@@ -97,9 +95,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *_WORDS), str))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: not a readable table ({error}). Run `snakemake {path}` to make it anew."
-        ) from error
+        raise UserError(f"{path}: not a readable table ({error}). Run `snakemake {path}` to make it anew.") from error
     return frame.fillna({name: "" for name in _WORDS if name in frame})
 
 

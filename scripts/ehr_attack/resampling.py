@@ -8,9 +8,7 @@ import numpy.typing as npt
 INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
-def patient_weights(
-    subject_ids: npt.NDArray[np.int64], resamples: int, seed: int
-) -> Iterator[npt.NDArray[np.int64]]:
+def patient_weights(subject_ids: npt.NDArray[np.int64], resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
     """Yield, `resamples` times, how often each row (rows,) is drawn when patients are drawn with replacement."""
     _, patient = np.unique(subject_ids, return_inverse=True)
     patients = int(patient.max()) + 1 if patient.size else 0
@@ -20,7 +18,9 @@ def patient_weights(
         yield drawn[patient]
 
 
-def percentile_interval(samples: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def percentile_interval(
+    samples: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The 95 % percentile interval over the first axis, NaN samples left out; NaN where there is none."""
     low, high = np.full(samples.shape[1:], np.nan), np.full(samples.shape[1:], np.nan)
     usable = ~np.isnan(samples).all(axis=0)

@@ -1,9 +1,19 @@
 """The canonical tables: the contract between stages, as Arrow schemas."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
+_Fields = dict[str, Any]
+
+_INT8: Any
+_INT32: Any
+_INT64: Any
+_FLOAT: Any
+_TEXT: Any
+_FLAG: Any
+_TIME: Any
 _INT8, _INT32, _INT64 = pa.int8(), pa.int32(), pa.int64()
 _FLOAT, _TEXT, _FLAG, _TIME = pa.float64(), pa.string(), pa.bool_(), pa.timestamp("us")
 
@@ -38,7 +48,7 @@ def features_schema(variable_names: Sequence[str]) -> pa.Schema:
 FOLDS = pa.schema({"stay_id": _INT64, "fold": _INT32})
 """One row a stay; the fold that holds it out for testing."""
 
-_RUN = {"model": _TEXT, "seed": _INT64, "fold": _INT32}
+_RUN: _Fields = {"model": _TEXT, "seed": _INT64, "fold": _INT32}
 
 HISTORY = pa.schema(
     _RUN
@@ -67,12 +77,19 @@ METRICS = pa.schema(
         "n_deaths": _INT64,
     }
 )
-"""One row a metric on held-out stays; `fold` null: pooled over the folds. `low`, `high`: 95 % interval over patients."""
+"""One row a metric on held-out stays; `fold` null: pooled over folds. `low`, `high`: 95 % interval over patients."""
 
 MODEL_CURVES = pa.schema({"model": _TEXT, "seed": _INT64, "curve": _TEXT, "x": _FLOAT, "y": _FLOAT})
 """ROC, precision-recall and calibration curves of the pooled held-out predictions."""
 
-_ATTACK = {"model": _TEXT, "mode": _TEXT, "seed": _INT64, "fold": _INT32, "stay_id": _INT64, "lambda": _FLOAT}
+_ATTACK: _Fields = {
+    "model": _TEXT,
+    "mode": _TEXT,
+    "seed": _INT64,
+    "fold": _INT32,
+    "stay_id": _INT64,
+    "lambda": _FLOAT,
+}
 
 OUTCOMES = pa.schema(
     _ATTACK
@@ -108,7 +125,7 @@ PERTURBATIONS = pa.schema(
 )
 """One row a changed cell of a successful attack."""
 
-_MAP = {"model": _TEXT, "mode": _TEXT, "direction": _TEXT}
+_MAP: _Fields = {"model": _TEXT, "mode": _TEXT, "direction": _TEXT}
 
 CELLS = pa.schema(
     _MAP
@@ -128,7 +145,7 @@ CELLS = pa.schema(
 )
 """One row a cell (hour, variable) and direction."""
 
-_INTERVAL = {"s_q95": _FLOAT, "s_q95_low": _FLOAT, "s_q95_high": _FLOAT}
+_INTERVAL: _Fields = {"s_q95": _FLOAT, "s_q95_low": _FLOAT, "s_q95_high": _FLOAT}
 
 VARIABLES = pa.schema(
     _MAP
@@ -141,9 +158,7 @@ VARIABLES = pa.schema(
 HOURS = pa.schema(_MAP | {"hour": _INT32, "n_stays": _INT64, "s": _FLOAT} | _INTERVAL)
 """One row an hour and direction: S_i and its robust form with an interval."""
 
-ATTACK_CURVES = pa.schema(
-    _MAP | {"budget": _TEXT, "allowed": _FLOAT, "success_rate": _FLOAT, "n_attacked": _INT64}
-)
+ATTACK_CURVES = pa.schema(_MAP | {"budget": _TEXT, "allowed": _FLOAT, "success_rate": _FLOAT, "n_attacked": _INT64})
 """Success rate against the allowed maximum perturbation (`linf`) or share of changed cells (`share`)."""
 
 ATTACK_SUMMARY = pa.schema(

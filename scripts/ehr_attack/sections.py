@@ -101,8 +101,7 @@ def attack_section(tables: Tables, figures: Path, model: str, mode: str) -> dict
         "mode": mode,
         "anchor": f"{model}-{mode}",
         "summary": {
-            direction: row.to_dict() | {"success": findings.success_text(row)}
-            for direction, row in rows.items()
+            direction: row.to_dict() | {"success": findings.success_text(row)} for direction, row in rows.items()
         },
         "directions": [_direction(tables, figures, row) for row in rows.values()],
     }
@@ -128,9 +127,7 @@ def _direction(tables: Tables, figures: Path, row: pd.Series) -> dict[str, Any]:
         "findings": findings.attack_findings(row, variables, _of(tables["paper_claims"], row), n_cells),
         "variables": records(variables),
         "hidden": bool(pd.isna(row["median_n_changed"])),
-        "map": embed_figure(
-            figures, f"susceptibility_{stem}", findings.map_alt(direction, mode, cells), map_caption
-        ),
+        "map": embed_figure(figures, f"susceptibility_{stem}", findings.map_alt(direction, mode, cells), map_caption),
         "measures": embed_figure(figures, f"measures_{stem}", measures_alt, measures_caption),
     }
 
@@ -155,9 +152,7 @@ def claim_rows(table: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
     The headline measure comes first, and the maximum only where the paper gives a value to compare with.
     """
     shown = table[(table["measure"] != "s") | table["published"].notna()]
-    rows = _by_direction(
-        shown, ["claim", "quantity", "measure", "model", "mode", "even"], ["value", "published"]
-    )
+    rows = _by_direction(shown, ["claim", "quantity", "measure", "model", "mode", "even"], ["value", "published"])
     rows.sort(key=lambda row: (row["measure"] != "s_q95", row["quantity"]))
     numbers = (claims.LATE_HOURS, claims.DIRECTION_GAP, claims.LABORATORY, claims.SMALL_CHANGES)
     return {number: [row for row in rows if row["claim"] == number] for number in numbers}

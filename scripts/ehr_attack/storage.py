@@ -53,12 +53,12 @@ def write_parquet(table: pa.Table, path: str | Path, schema: pa.Schema | None = 
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path, schema: pa.Schema) -> None:
-    """Write a pandas frame as Parquet with exactly the columns and types of `schema`; NaN in float columns stays NaN."""
+    """Write a pandas frame as Parquet with the columns and types of `schema`; NaN in float columns stays NaN."""
     columns = [pa.array(frame[field.name], type=field.type, from_pandas=_nan_is_null(field)) for field in schema]
     write_parquet(pa.Table.from_arrays(columns, schema=schema), path)
 
 
-def _nan_is_null(field: pa.Field) -> bool:
+def _nan_is_null(field: Any) -> bool:
     return not pa.types.is_floating(field.type)
 
 

@@ -103,7 +103,7 @@ def stack_selected(
     rows = selected[ROW_KEY].reset_index(drop=True).rename_axis("row").reset_index()
     cells = perturbations.merge(rows, on=ROW_KEY, how="inner", validate="many_to_one")
     magnitude = np.zeros((len(rows), *observed.shape[1:]), dtype=np.float32)
-    feature = pd.Index(variable_names).get_indexer(cells["variable"])
+    feature = pd.Index(variable_names).get_indexer(pd.Index(cells["variable"]))
     magnitude[cells["row"], cells["hour"], feature] = cells["delta_scaled"].abs()
     places = np.searchsorted(stay_ids, rows["stay_id"].to_numpy())
     return PerturbationStack(magnitude, observed[places], subject_ids[places])
@@ -175,7 +175,8 @@ def success_curves(outcomes: pd.DataFrame, n_cells: int) -> pd.DataFrame:
     """
     success = successes(outcomes)
     needed = outcomes.assign(
-        linf=outcomes["linf"].where(success, np.inf), share=(outcomes["n_changed"] / n_cells).where(success, np.inf)
+        linf=outcomes["linf"].where(success, np.inf),
+        share=(outcomes["n_changed"] / n_cells).where(success, np.inf),
     )
     parts = []
     for direction in DIRECTIONS:
@@ -217,14 +218,10 @@ def analyse_attacks(
     people = read_frame(stays, ["stay_id", "subject_id"]).sort_values("stay_id")
     observed, subject_ids = ~np.isnan(tensor.values), people["subject_id"].to_numpy()
     stacks = {
-        direction: stack_selected(
-            rows, changes, direction, observed, tensor.stay_ids, subject_ids, variable_names
-        )
+        direction: stack_selected(rows, changes, direction, observed, tensor.stay_ids, subject_ids, variable_names)
         for direction in DIRECTIONS
     }
-    tables = susceptibility_tables(
-        stacks, model=model, mode=mode, variable_names=variable_names, resamples=resamples
-    )
+    tables = susceptibility_tables(stacks, model=model, mode=mode, variable_names=variable_names, resamples=resamples)
     write_frame(tables.cells, out["cells"], CELLS)
     write_frame(tables.variables, out["variables"], VARIABLES)
     write_frame(tables.hours, out["hours"], HOURS)

@@ -62,13 +62,11 @@ def train_fold(
     make_deterministic(_seed_of(seed, fold))
     device = choose_device(settings["device"], "training.device")
     split = split_stays(cohort, fold, _seed_of(seed, fold))
-    fitted = Preprocessing.fit(
-        cohort.features.values[split == "train"], cohort.variable_names, imputation
-    )
+    fitted = Preprocessing.fit(cohort.features.values[split == "train"], cohort.variable_names, imputation)
     tensors = _to_tensors(cohort, fitted, device)
     model = build_model(model_name, tensors.inputs.shape[-1]).to(device)
     history, chosen = _fit(model, tensors, split, settings, _seed_of(seed, fold), f"{model_name} fold {fold}")
-    labels = {"model": model_name, "seed": seed, "fold": fold}
+    labels: dict[str, Any] = {"model": model_name, "seed": seed, "fold": fold}
     predictions = pd.DataFrame(
         {
             **labels,
@@ -88,7 +86,13 @@ def train_fold(
 
 
 def save_trained(
-    trained: TrainedFold, variables: Sequence[Variable], *, weights: str, sidecar: str, history: str, predictions: str
+    trained: TrainedFold,
+    variables: Sequence[Variable],
+    *,
+    weights: str,
+    sidecar: str,
+    history: str,
+    predictions: str,
 ) -> None:
     """Write the checkpoint (weights as safetensors, all else as JSON), the training history and the predictions."""
     save_checkpoint(
@@ -120,7 +124,7 @@ def predict(model: torch.nn.Module, inputs: Tensor, lengths: Tensor) -> npt.NDAr
 def logits_of(model: torch.nn.Module, inputs: Tensor, lengths: Tensor) -> Tensor:
     """Logits (rows, 2) of `inputs` (rows, hours, features), in evaluation mode, batch by batch."""
     model.eval()
-    batches = zip(inputs.split(_PREDICTION_BATCH), lengths.split(_PREDICTION_BATCH), strict=True)
+    batches = zip(torch.split(inputs, _PREDICTION_BATCH), torch.split(lengths, _PREDICTION_BATCH), strict=True)
     return torch.cat([model(batch, length) for batch, length in batches])
 
 
@@ -196,7 +200,7 @@ def _epoch_order(
 
 
 def _batches(order: npt.NDArray[np.int64], settings: dict[str, Any], tensors: _Tensors) -> Iterator[Tensor]:
-    return iter(torch.from_numpy(order).to(tensors.inputs.device).split(settings["batch_size"]))
+    return iter(torch.split(torch.from_numpy(order).to(tensors.inputs.device), settings["batch_size"]))
 
 
 def _train_epoch(
@@ -228,9 +232,7 @@ def _autocast(precision: str, device: torch.device) -> AbstractContextManager[An
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _validate(
-    model: torch.nn.Module, tensors: _Tensors, rows: Tensor, weights: Tensor
-) -> dict[str, float]:
+def _validate(model: torch.nn.Module, tensors: _Tensors, rows: Tensor, weights: Tensor) -> dict[str, float]:
     """Class-balanced log loss and AUROC (NaN with one class) on the inner validation stays."""
     logits, labels = logits_of(model, tensors.inputs[rows], tensors.lengths[rows]), tensors.labels[rows]
     loss = float(cross_entropy(logits, labels, weight=weights))

@@ -139,9 +139,7 @@ def test_one_stay_by_hand(demo, extract, database):
 # --- no leakage, no dependence on threads
 
 
-def with_noise_outside(
-    tables: dict[str, Path], hours_before: int, folder: Path
-) -> tuple[dict[str, Path], int]:
+def with_noise_outside(tables: dict[str, Path], hours_before: int, folder: Path) -> tuple[dict[str, Path], int]:
     """Replace every value outside [-hours_before, 48) of all the patient's stays; also says how many."""
     stays = pd.read_parquet(tables["icustays"])[["subject_id", "intime"]]
     rng = np.random.default_rng(8)

@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from ehr_attack.attacks import load_mode
 from ehr_attack.attacks.engine import SearchSettings, Victims, search
 from ehr_attack.models import build_model
 from ehr_attack.progress import Progress
-from torch import nn
 
 HOURS, FEATURES = 6, 4
 

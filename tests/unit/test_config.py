@@ -2,10 +2,11 @@ import copy
 
 import pytest
 import yaml
-from ehr_attack.config import load_config_file, validated_config
-from ehr_attack.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ehr_attack.config import load_config_file, validated_config
+from ehr_attack.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,11 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
         ("atack", {}, r"key atack: there is no such key; did you mean attack\?"),
         ("training.lr", "1e-3", r"training\.lr: found '1e-3' \(a text, not a number.*0\.001"),
         ("attack.steps", "100", r"attack\.steps: found '100'"),
-        ("attack.steps", 100.0, r"attack\.steps: found 100\.0; expected integer"),
-        ("attack.steps", True, r"attack\.steps: found True; expected integer"),
+        ("attack.steps", 100.0, r"attack\.steps: found 100\.0; expected a whole number"),
+        ("attack.steps", True, r"attack\.steps: found True; expected a whole number"),
         ("attack.steps", 0, r"attack\.steps: found 0; expected a number of at least 1"),
         ("attack.lambdas.low", "0.1", r"attack\.lambdas\.low: found '0\.1'"),
-        ("folds", 5, r"folds: found 5; expected object"),
+        ("folds", 5, r"folds: found 5; expected a block of keys"),
         ("folds.count", 1, r"folds\.count: found 1; expected a number of at least 2"),
         ("run.name", "../elsewhere", r"run\.name"),
         ("run.seeds", [0, 0], r"run\.seeds: found \[0, 0\]; expected a list without repeats"),
@@ -55,8 +56,16 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
         ("attack.lambdas", {"low": 1.0, "high": 0.5}, r"attack\.lambdas\.low: 1\.0 is larger than"),
         ("attack.lambdas.count", 1, r"attack\.lambdas\.count: one lambda needs"),
         ("attack.mutable", ["sodium", "sodum"], r"attack\.mutable: 'sodum' is no variable"),
-        ("attack.mutable", "everything", r"attack\.mutable: found 'everything'; expected all, observed or a list"),
-        ("cohort.require_full_window", "yes", r"cohort\.require_full_window: found 'yes'; expected boolean"),
+        (
+            "attack.mutable",
+            "everything",
+            r"attack\.mutable: found 'everything'; expected all, observed or a list",
+        ),
+        (
+            "cohort.require_full_window",
+            "yes",
+            r"cohort\.require_full_window: found 'yes'; expected true or false",
+        ),
     ],
 )
 def test_a_mistake_ends_in_one_line_that_names_the_key(shipped, key, value, message):

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from ehr_attack import digests
 from ehr_attack.paths import PROJECT_DIR
 
@@ -14,7 +15,12 @@ def names(script, modules=()):
 def test_the_closure_of_a_rule_is_what_it_imports_directly_or_not():
     train = names("train.py")
     library = "scripts/ehr_attack"
-    assert {"scripts/train.py", f"{library}/training.py", f"{library}/preprocessing.py", f"{library}/storage.py"} <= train
+    assert {
+        "scripts/train.py",
+        f"{library}/training.py",
+        f"{library}/preprocessing.py",
+        f"{library}/storage.py",
+    } <= train
     assert {"package torch", "package numpy", "package scikit-learn"} <= train
     assert not {f"{library}/attacks/engine.py", f"{library}/susceptibility.py", f"{library}/evaluation.py"} & train
 

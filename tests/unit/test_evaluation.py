@@ -1,10 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from ehr_attack.evaluation import METRICS, evaluate_predictions, model_curves, weighted_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
+
+from ehr_attack.evaluation import METRICS, evaluate_predictions, model_curves, weighted_metrics
 
 
 def predictions(p_death, labels, fold=0, split="test", first_stay=0):
@@ -43,9 +44,7 @@ def test_only_held_out_stays_count():
 
 
 def test_folds_are_measured_alone_and_pooled():
-    frame = pd.concat(
-        [predictions([0.9, 0.1], [1, 0], fold=0), predictions([0.1, 0.9], [1, 0], fold=1, first_stay=10)]
-    )
+    frame = pd.concat([predictions([0.9, 0.1], [1, 0], fold=0), predictions([0.1, 0.9], [1, 0], fold=1, first_stay=10)])
     metrics = evaluate_predictions(frame, stays_for(frame), 20)
     auroc = metrics[(metrics["metric"] == "auroc") & metrics["fold"].notna()].set_index("fold")["value"]
     assert auroc.to_dict() == {0: 1.0, 1: 0.0}

@@ -156,9 +156,7 @@ def test_labels_that_look_alike_are_not_values(records, tmp_path):
 
 def test_errors_are_dropped_and_warnings_kept(records, tmp_path):
     stay = a_usual_stay(records)
-    stay.charted(SBP, 120, hour=1, error=1).charted(SBP, 121, hour=2, warning=1).charted(
-        SBP, 122, hour=3, error=None
-    )
+    stay.charted(SBP, 120, hour=1, error=1).charted(SBP, 121, hour=2, warning=1).charted(SBP, 122, hour=3, error=None)
     assert extracted(records, tmp_path).cells("sbp") == [(2.0, 121.0), (3.0, 122.0)]
 
 
@@ -217,9 +215,7 @@ def ages_by_birth(records: Records, tmp_path, *births: str | None, **settings) -
 
 def test_age_is_counted_in_birthdays(records, tmp_path):
     # The ICU intime is 2110-03-01 10:00; 2110 has 365 days and half a year after 1 September is 1 March.
-    assert ages_by_birth(
-        records, tmp_path, "2092-03-01 00:00:00", "2092-03-02 00:00:00", "2049-09-01 10:00:00"
-    ) == [
+    assert ages_by_birth(records, tmp_path, "2092-03-01 00:00:00", "2092-03-02 00:00:00", "2049-09-01 10:00:00") == [
         pytest.approx(18 + 10 / 24 / 365),
         pytest.approx(60 + 181 / 365),
     ]
@@ -339,8 +335,7 @@ def test_the_flow_counts_each_exclusion_once_at_the_first_rule_broken(records, t
     assert flow["time_zero"] == "ICU intime"
     assert flow["source"] == {"kind": "mimic3", "version": "test", "profile": "clinical"}
     shown = [
-        (step["key"], step["excluded_stays"], step["stays"], step["patients"], step["deaths"])
-        for step in flow["steps"]
+        (step["key"], step["excluded_stays"], step["stays"], step["patients"], step["deaths"]) for step in flow["steps"]
     ]
     assert shown == [
         ("all", 0, 10, 9, 5),
@@ -366,10 +361,7 @@ def test_an_empty_cohort_is_explained(records, tmp_path):
     message = str(caught.value)
     assert "of the 15 ICU stays in the source none is left" in message
     assert "left the ICU or died before hour 48: <10 excluded" in message
-    assert (
-        "cohort.min_icu_hours, cohort.require_full_window" in message
-        and "cohort.min_age_years" not in message
-    )
+    assert "cohort.min_icu_hours, cohort.require_full_window" in message and "cohort.min_age_years" not in message
     # Twelve of fifteen would give the three away.
     assert "12" not in message
     assert not list((tmp_path / "extract").iterdir())
@@ -425,9 +417,7 @@ def test_a_large_table_is_written_alike_by_any_number_of_threads(records, tmp_pa
     rng = np.random.default_rng(2)
     many = labs.sample(400_000, replace=True, random_state=1).assign(value=rng.uniform(100, 180, 400_000))
     many.to_parquet(tables["labevents"], index=False)
-    made = [
-        output_bytes(extract_staged(tables, tmp_path / str(threads), threads=threads)) for threads in (1, 2)
-    ]
+    made = [output_bytes(extract_staged(tables, tmp_path / str(threads), threads=threads)) for threads in (1, 2)]
     assert made[0] == made[1]
     assert pq.ParquetFile(tmp_path / "1" / "measurements.parquet").num_row_groups > 1
 

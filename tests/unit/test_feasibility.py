@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from ehr_attack.attacks.feasibility import Rules, mutable_cells
-from ehr_attack.errors import UserError
-from ehr_attack.preprocessing import Preprocessing
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from ehr_attack.attacks.feasibility import Rules, mutable_cells
+from ehr_attack.errors import UserError
+from ehr_attack.preprocessing import Preprocessing
 
 NAMES = ("sbp", "dbp", "ph")
 RULES = Rules(

@@ -26,19 +26,13 @@ Measurement = tuple[int, float, str, float]
 def write_extract(folder: Path, observable: dict[int, int], rows: list[Measurement]) -> dict[str, Path]:
     """The two canonical tables: hours observable by stay id, and measurements in the order given."""
     ids = list(observable)
-    stays = pd.DataFrame(
-        {"stay_id": ids, "subject_id": ids, "hadm_id": ids, "hours_observable": observable.values()}
-    )
-    stays = stays.assign(
-        intime=moment(INTIME), outtime=moment(INTIME, 72), age_years=60.0, sex="F", source="test"
-    )
+    stays = pd.DataFrame({"stay_id": ids, "subject_id": ids, "hadm_id": ids, "hours_observable": observable.values()})
+    stays = stays.assign(intime=moment(INTIME), outtime=moment(INTIME, 72), age_years=60.0, sex="F", source="test")
     stays = stays.assign(care_unit="MICU", los_icu_days=3.0, los_hospital_days=4.0, died_in_hospital=False)
     paths = {"stays": folder / "stays.parquet", "measurements": folder / "measurements.parquet"}
     write_frame(stays, paths["stays"], schemas.STAYS)
     by_column = list(zip(*rows, strict=True)) or [[], [], [], []]
-    arrays = [
-        pa.array(values, field.type) for values, field in zip(by_column, schemas.MEASUREMENTS, strict=True)
-    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(by_column, schemas.MEASUREMENTS, strict=True)]
     write_parquet(pa.Table.from_arrays(arrays, schema=schemas.MEASUREMENTS), paths["measurements"])
     return paths
 
@@ -104,9 +98,7 @@ def test_carry_in_is_the_last_value_before_hour_0(tmp_path):
 
 def test_of_several_carried_values_at_one_time_the_largest(tmp_path):
     rows = [(1, -1.0, "ph", value) for value in (7.2, 7.4, 7.3)]
-    assert load_tensor(built(tmp_path, {1: 48}, rows, carry_in_hours=2), NAMES, 48).carry_in[
-        0, 2
-    ] == np.float32(7.4)
+    assert load_tensor(built(tmp_path, {1: 48}, rows, carry_in_hours=2), NAMES, 48).carry_in[0, 2] == np.float32(7.4)
 
 
 def test_without_carry_in_earlier_values_do_not_count(tmp_path):
@@ -138,9 +130,7 @@ def slow_features(observable, rows, carry_in_us) -> tuple[np.ndarray, np.ndarray
     carried = np.full((3, 3), np.nan)
     for i, stay in enumerate(sorted(observable)):
         for j, name in enumerate(NAMES):
-            own = [
-                (time, value) for owner, time, variable, value in rows if (owner, variable) == (stay, name)
-            ]
+            own = [(time, value) for owner, time, variable, value in rows if (owner, variable) == (stay, name)]
             for hour in range(min(48, observable[stay])):
                 inside = [value for time, value in own if hour * HOUR_US <= time < (hour + 1) * HOUR_US]
                 if inside:

@@ -49,13 +49,9 @@ def comments(svg: str) -> str:
 class TestNames:
     def test_stems_are_those_of_the_files(self, drawn: RunFiles) -> None:
         stems = {*names.model_figures("lstm"), *names.attack_figures("lstm", "ista")}
-        assert {path.name for path in drawn.figures.iterdir()} == {
-            f"{s}.{e}" for s in stems for e in ("svg", "png")
-        }
+        assert {path.name for path in drawn.figures.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}
         stems = set(names.patient_figures("lstm", "ista"))
-        assert {path.name for path in drawn.private.iterdir()} == {
-            f"{s}.{e}" for s in stems for e in ("svg", "png")
-        }
+        assert {path.name for path in drawn.private.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}
 
     def test_the_snakefile_can_import_them_without_heavy_packages(self, project_dir: Path) -> None:
         code = (
@@ -63,9 +59,7 @@ class TestNames:
             "print({'matplotlib', 'numpy', 'pandas', 'pyarrow'} & set(sys.modules))"
         )
         environment = {"PYTHONPATH": str(project_dir / "scripts")}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
 
 
@@ -87,9 +81,7 @@ class TestFiles:
             svg = path.read_text()
             assert "<title>" in svg and "dc:date" not in svg and len(svg) < 300_000, path.name
             without_images = re.sub(r'base64,[^"]*|[#"][A-Za-z0-9_]+"|url\(#\w+\)', "", svg)
-            assert set(re.findall(r"\d{6,}", without_images)) <= {"015625"}, (
-                path.name
-            )  # 1/64, the glyphs' scale
+            assert set(re.findall(r"\d{6,}", without_images)) <= {"015625"}, path.name  # 1/64, the glyphs' scale
 
     def test_png_resolution(self, drawn: RunFiles) -> None:
         with Image.open(drawn.figures / "hours_lstm_ista.png") as image:
@@ -205,9 +197,7 @@ class TestModelFigures:
             assert "AUPRC 0.51" in bare and "0.51 (" not in bare
             assert "Brier score 0.10" in words(models.calibration_figure(curves, metrics))
 
-    @pytest.mark.parametrize(
-        ("deaths", "text"), [(0, "one outcome only"), (4, "withheld"), (116, "withheld")]
-    )
+    @pytest.mark.parametrize(("deaths", "text"), [(0, "one outcome only"), (4, "withheld"), (116, "withheld")])
     def test_few_deaths_or_survivors_are_withheld(self, drawn: RunFiles, deaths: int, text: str) -> None:
         curves, metrics = read_frame(drawn.model_curves("lstm")), read_frame(drawn.metrics("lstm"))
         with use_style("paper"):
@@ -257,9 +247,7 @@ class TestPatient:
         assert "3 of 38 cells changed" in text and "20% to 51%" in text
 
     def test_direction_without_success_says_so(self, tmp_path: Path) -> None:
-        scenario = MadeUpRun(
-            stays=40, deaths=12, modes=("ista",), successes={"0_to_1": 0, "1_to_0": 0}, hours=6
-        )
+        scenario = MadeUpRun(stays=40, deaths=12, modes=("ista",), successes={"0_to_1": 0, "1_to_0": 0}, hours=6)
         files = scenario.write(tmp_path / "run")
         tables = {name: files.attacks("lstm", "ista", name) for name in ("outcomes", "perturbations")}
         patient.plot_patient(**self.PLAIN, **tables, features=files.features, out_dir=files.private)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from ehr_attack.errors import UserError
 from ehr_attack.folds import assign_folds, inner_validation
 
@@ -9,9 +10,7 @@ def stays(patients=60, stays_a_patient=2, share_dead=0.3, seed=0):
     random = np.random.default_rng(seed)
     subject = np.repeat(np.arange(patients) + 1000, stays_a_patient)
     died = np.repeat(random.random(patients) < share_dead, stays_a_patient)
-    return pd.DataFrame(
-        {"stay_id": random.permutation(subject.size), "subject_id": subject, "died_in_hospital": died}
-    )
+    return pd.DataFrame({"stay_id": random.permutation(subject.size), "subject_id": subject, "died_in_hospital": died})
 
 
 def test_every_stay_is_held_out_once_and_patients_never_straddle_folds():

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from ehr_attack.errors import UserError
-from ehr_attack.preprocessing import Preprocessing
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from ehr_attack.errors import UserError
+from ehr_attack.preprocessing import Preprocessing
 
 NAN = np.nan
 CELLS = st.one_of(st.just(NAN), st.floats(-50, 150, width=32))
@@ -26,9 +27,7 @@ def series(*cells):
 
 def imputed(cells, imputation, carry_in=NAN, median=50.0):
     """Imputed values of one stay on a scale where scaled and clinical units are the same."""
-    stored = Preprocessing(
-        imputation, ("a",), np.array([0.0]), np.array([1.0]), np.array([median]), np.array([True])
-    )
+    stored = Preprocessing(imputation, ("a",), np.array([0.0]), np.array([1.0]), np.array([median]), np.array([True]))
     wide = Preprocessing(imputation, ("a",), np.array([0.0]), np.array([1e6]), stored.median, stored.seen)
     values = series(*cells)
     scaled = wide.apply(values, np.array([[carry_in]], dtype=np.float32), np.array([values.shape[1]]))

@@ -71,9 +71,7 @@ class TestPage:
 
     def test_every_section_is_in_the_contents(self, html: str) -> None:
         sections = re.findall(r'<section id="([a-z]+)"', html)
-        assert sections[0] == "brief" and {"cohort", "model", "attack", "susceptibility", "paper"} < set(
-            sections
-        )
+        assert sections[0] == "brief" and {"cohort", "model", "attack", "susceptibility", "paper"} < set(sections)
         assert {f"#{name}" for name in sections} <= set(re.findall(r'<a href="(#[a-z]+)"', html))
 
     def test_figures_have_alternative_texts_and_sizes(self, run: RunFiles, html: str) -> None:
@@ -131,10 +129,7 @@ class TestContent:
     def test_small_directions_are_withheld(self, html: str) -> None:
         words = Page(html).words
         assert "Fewer than ten stays of this direction were attacked." in words
-        assert (
-            "1→0 (deaths predicted to survive): fewer than ten stays were flipped. The map is withheld."
-            in words
-        )
+        assert "1→0 (deaths predicted to survive): fewer than ten stays were flipped. The map is withheld." in words
 
     def test_single_patients_come_under_a_banner_or_not_at_all(self, run: RunFiles) -> None:
         shown = make_report(run)
@@ -160,9 +155,7 @@ class TestContent:
         assert ("Synthetic records." in words) == (kind == "synthetic")
 
     def test_a_run_with_no_success_at_all(self, tmp_path: Path) -> None:
-        scenario = MadeUpRun(
-            stays=60, deaths=6, successes={"0_to_1": 0, "1_to_0": 0}, modes=("ista",), hours=6
-        )
+        scenario = MadeUpRun(stays=60, deaths=6, successes={"0_to_1": 0, "1_to_0": 0}, modes=("ista",), hours=6)
         words = Page(make_report(tables_of(scenario, tmp_path))).words
         assert "The cohort holds only <10 deaths." in words
         assert "Fewer than ten stays were flipped in every direction: nothing can be ranked." in words
@@ -206,12 +199,8 @@ class TestFindings:
 
     @pytest.mark.parametrize(("low", "warned"), [(0.51, False), (0.5, True), (float("nan"), True)])
     def test_a_model_at_chance_is_called_so(self, low: float, warned: bool) -> None:
-        metrics = pd.DataFrame(
-            [{"model": "lstm", "seed": 1, "metric": "auroc", "scope": "pooled", "low": low}]
-        )
-        attacks = pd.DataFrame(
-            [self.SUMMARY.to_dict() | {"model": "lstm", "mode": "ista", "direction": "0_to_1"}]
-        )
+        metrics = pd.DataFrame([{"model": "lstm", "seed": 1, "metric": "auroc", "scope": "pooled", "low": low}])
+        attacks = pd.DataFrame([self.SUMMARY.to_dict() | {"model": "lstm", "mode": "ista", "direction": "0_to_1"}])
         found = findings.caveats(kind="mimic3", deaths="200", metrics=metrics, attacks=attacks, seeds=[1, 2])
         assert any("told from noise" in sentence for sentence in found) == warned
         assert any("fewer than 50 stays" in sentence for sentence in found)

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from ehr_attack.attacks.selection import distance_scores, mark_selected, successes
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ehr_attack.attacks.selection import distance_scores, mark_selected, successes
 
 
 def outcomes(rows, mode="ista"):
@@ -46,7 +47,11 @@ def test_success_is_feasible_but_flipped_in_the_published_mode():
 @given(
     rows=st.lists(
         st.tuples(
-            st.integers(1, 4), st.integers(0, 999), st.sampled_from([0.1, 0.2, 0.5]), st.integers(1, 3), st.booleans()
+            st.integers(1, 4),
+            st.integers(0, 999),
+            st.sampled_from([0.1, 0.2, 0.5]),
+            st.integers(1, 3),
+            st.booleans(),
         ),
         unique_by=lambda row: row[:2],
         max_size=25,

@@ -112,9 +112,7 @@ def test_no_wanted_item_gives_no_rows_and_a_warning(tmp_path, caplog, labs):
     folder = labs.write(tmp_path)
     out = tmp_path / "out.parquet"
     with caplog.at_level(logging.WARNING):
-        kept = stage_table(
-            "labevents", folder / "LABEVENTS.csv", out, [], sql_dir=SQL_DIR / "mimic3", threads=1
-        )
+        kept = stage_table("labevents", folder / "LABEVENTS.csv", out, [], sql_dir=SQL_DIR / "mimic3", threads=1)
     assert kept == 0 and len(pd.read_parquet(out)) == 0
     assert "LABEVENTS.csv holds none of the wanted items" in caplog.text
 
@@ -192,8 +190,7 @@ def test_bytes_depend_on_the_rows_alone(tmp_path):
         {
             "SUBJECT_ID": rng.integers(1, 5000, count),
             "ITEMID": rng.choice([SODIUM, GLUCOSE], count),
-            "CHARTTIME": pd.Timestamp("2110-01-01")
-            + pd.to_timedelta(rng.integers(0, 10**7, count), unit="s"),
+            "CHARTTIME": pd.Timestamp("2110-01-01") + pd.to_timedelta(rng.integers(0, 10**7, count), unit="s"),
             "VALUENUM": rng.integers(1000, 2000, count) / 10,
         }
     )
@@ -254,15 +251,11 @@ def test_a_gzip_named_as_plain_text(tmp_path, labs):
 
 def test_missing_columns_are_named_with_those_found(tmp_path, labs):
     text = labs.csv("labevents", lambda names: [name for name in names if name not in ("valuenum", "itemid")])
-    assert_refused(
-        "labevents", written(tmp_path, text), "itemid, valuenum", "Found: row_id, subject_id, hadm_id"
-    )
+    assert_refused("labevents", written(tmp_path, text), "itemid, valuenum", "Found: row_id, subject_id, hadm_id")
 
 
 def test_a_column_named_twice(tmp_path, labs):
-    assert_refused(
-        "labevents", written(tmp_path, labs.csv("labevents", lambda names: [*names, "itemid"])), "twice"
-    )
+    assert_refused("labevents", written(tmp_path, labs.csv("labevents", lambda names: [*names, "itemid"])), "twice")
 
 
 @pytest.mark.parametrize("table", ["admissions", "patients", "icustays", "chartevents", "labevents"])
@@ -286,9 +279,7 @@ def test_a_value_of_the_wrong_type_is_located_and_not_shown(tmp_path):
 def test_a_date_in_another_form_is_located_and_not_shown(tmp_path):
     records = Records()
     a_usual_stay(records).lab(SODIUM, SECRET, hour=1, charttime="01/03/2110 10:00")
-    assert_refused(
-        "labevents", written(tmp_path, records.csv("labevents")), "line 3", "charttime", "TIMESTAMP"
-    )
+    assert_refused("labevents", written(tmp_path, records.csv("labevents")), "line 3", "charttime", "TIMESTAMP")
 
 
 def test_a_line_with_columns_missing_is_located_and_not_shown(tmp_path, labs):

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from ehr_attack import storage
 from ehr_attack.errors import UserError
 
@@ -30,7 +31,10 @@ def test_the_folder_is_made_and_the_suffix_kept(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file: cannot write here"), storage.atomic_path(tmp_path / "file" / "x"):
+    with (
+        pytest.raises(UserError, match=r"file: cannot write here"),
+        storage.atomic_path(tmp_path / "file" / "x"),
+    ):
         pass
 
 

@@ -193,15 +193,11 @@ class TestModels:
 
     def test_comparison_says_what_each_number_was_evaluated_on(self) -> None:
         table = models.metrics_table(self.metrics([20, 12], [0.7, 0.9]))
-        rows = (
-            models.comparison_table(table, "synthetic records").query("metric == 'auroc'").set_index("study")
-        )
+        rows = models.comparison_table(table, "synthetic records").query("metric == 'auroc'").set_index("study")
         assert rows.loc["sun2018", ["value", "evaluated_on"]].tolist() == [0.9094, "5-fold cross-validation"]
         assert rows.loc["reproduction2023", "evaluated_on"] == "the training data"
         ours = rows.loc["this run: lstm, seed 1"]
-        assert ours["cohort"] == "synthetic records" and ours["evaluated_on"].startswith(
-            "2-fold cross-validation"
-        )
+        assert ours["cohort"] == "synthetic records" and ours["evaluated_on"].startswith("2-fold cross-validation")
         assert ours[["value", "low", "high"]].tolist() == [0.8, 0.7, 0.9]
 
     def test_source_label(self) -> None:
@@ -272,24 +268,15 @@ class TestPublished:
         assert math.isnan(rank_agreement(ours, theirs * 0)[1])
 
     def test_the_published_scores_of_a_run_agree_with_themselves(self) -> None:
-        scores = (
-            published_scores("sun2018", "0_to_1", "clinical")
-            .rename("s")
-            .rename_axis("variable")
-            .reset_index()
-        )
+        scores = published_scores("sun2018", "0_to_1", "clinical").rename("s").rename_axis("variable").reset_index()
         rows = scores.assign(model="lstm", mode="ista", direction="0_to_1", n_stays=50, s_q95=scores["s"])
         table = claims.ranks_table(rows, "clinical").set_index(["study", "measure"])
-        assert table.loc[("sun2018", "s"), ["n_shared", "spearman", "kendall"]].tolist() == pytest.approx(
-            [19, 1, 1]
-        )
+        assert table.loc[("sun2018", "s"), ["n_shared", "spearman", "kendall"]].tolist() == pytest.approx([19, 1, 1])
 
     def test_claims_by_hand(self) -> None:
         key = {"model": "lstm", "mode": "ista", "direction": "0_to_1", "n_stays": 40}
         hours = pd.DataFrame({"hour": range(8), "s": [0, 0, 0, 0, 1, 1, 2, 4], "s_q95": 1.0}).assign(**key)
-        by_variable = pd.DataFrame(
-            {"variable": ["ph", "bun", "sbp", "dbp"], "s": [4.0, 3, 2, 1], "s_q95": 0.0}
-        )
+        by_variable = pd.DataFrame({"variable": ["ph", "bun", "sbp", "dbp"], "s": [4.0, 3, 2, 1], "s_q95": 0.0})
         summary = pd.DataFrame([key | {"n_attacked": 50, "n_selected": 40, "median_n_changed": 8.0}])
         table = claims.claims_table(summary, by_variable.assign(**key), hours, load_variables(), "clinical")
         found = table.set_index(["quantity", "measure"])

@@ -1,6 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
 from ehr_attack.susceptibility import (
     PerturbationStack,
     attack_summary,
@@ -9,9 +13,6 @@ from ehr_attack.susceptibility import (
     success_curves,
     susceptibility_tables,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 MAGNITUDES = arrays(
     np.float32,
@@ -59,9 +60,7 @@ def test_measures_equal_a_slow_loop(magnitude, seed):
 
 
 def tables_of(stacks, resamples=50):
-    return susceptibility_tables(
-        stacks, model="lstm", mode="ista", variable_names=["a", "b"], resamples=resamples
-    )
+    return susceptibility_tables(stacks, model="lstm", mode="ista", variable_names=["a", "b"], resamples=resamples)
 
 
 def test_variables_and_hours_sum_the_cells_and_rank():
@@ -108,9 +107,7 @@ def outcome_rows():
         (4, 0.1, True, True, 0.3, 50, True),
         (4, 0.2, True, True, 0.5, 40, False),
     ]
-    frame = pd.DataFrame(
-        rows, columns=["stay_id", "lambda", "flipped", "feasible", "linf", "n_changed", "selected"]
-    )
+    frame = pd.DataFrame(rows, columns=["stay_id", "lambda", "flipped", "feasible", "linf", "n_changed", "selected"])
     label = (frame["stay_id"] == 4).astype(int)
     return frame.assign(
         model="lstm", mode="ista", seed=0, fold=0, label=label, l1=1.0, flipped_float64=frame["flipped"],
@@ -120,8 +117,18 @@ def outcome_rows():
 
 def test_the_summary_counts_stays_not_rows():
     summary = attack_summary(outcome_rows()).set_index("direction")
-    assert summary.loc["0_to_1", ["n_attacked", "n_flipped", "n_feasible", "n_selected"]].tolist() == [3, 2, 2, 2]
-    assert summary.loc["1_to_0", ["n_attacked", "n_flipped", "n_feasible", "n_selected"]].tolist() == [1, 1, 1, 1]
+    assert summary.loc["0_to_1", ["n_attacked", "n_flipped", "n_feasible", "n_selected"]].tolist() == [
+        3,
+        2,
+        2,
+        2,
+    ]
+    assert summary.loc["1_to_0", ["n_attacked", "n_flipped", "n_feasible", "n_selected"]].tolist() == [
+        1,
+        1,
+        1,
+        1,
+    ]
     assert summary.loc["0_to_1", "median_n_changed"] == 15
     assert summary.loc["0_to_1", "median_share_observed"] == 0.5
 
@@ -149,7 +156,13 @@ def test_only_selected_attacks_of_the_direction_enter_the_stack():
     observed = np.zeros((4, 3, 2), dtype=bool)
     observed[1, 2, 0] = True
     stack = stack_selected(
-        outcomes, perturbations, "0_to_1", observed, np.array([1, 2, 3, 4]), np.array([11, 12, 13, 14]), ["a", "b"]
+        outcomes,
+        perturbations,
+        "0_to_1",
+        observed,
+        np.array([1, 2, 3, 4]),
+        np.array([11, 12, 13, 14]),
+        ["a", "b"],
     )
     assert stack.subject_ids.tolist() == [11, 12]
     assert stack.magnitude[:, 0, 1].tolist() == pytest.approx([0.2, 0.6])

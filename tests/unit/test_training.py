@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
+
 from ehr_attack.checkpoint import load_checkpoint
 from ehr_attack.cohort_data import CohortData, load_cohort
 from ehr_attack.errors import UserError
@@ -13,7 +15,6 @@ from ehr_attack.feature_tensor import FeatureTensor
 from ehr_attack.models import MODELS, build_model
 from ehr_attack.training import predict, save_trained, split_stays, train_fold
 from ehr_attack.variables import load_variables
-from sklearn.metrics import roc_auc_score
 
 VARIABLES = load_variables()[:4]
 SETTINGS = {
@@ -47,7 +48,12 @@ def cohort():
 
 def train(cohort, seed=0, fold=0, **changes):
     return train_fold(
-        cohort=cohort, fold=fold, model_name="lstm", seed=seed, imputation="forward", settings=SETTINGS | changes
+        cohort=cohort,
+        fold=fold,
+        model_name="lstm",
+        seed=seed,
+        imputation="forward",
+        settings=SETTINGS | changes,
     )
 
 
@@ -88,14 +94,10 @@ def test_held_out_patients_do_not_influence_training(cohort, trained):
     values, labels = cohort.features.values.copy(), cohort.labels.copy()
     values[held_out] = 1e3
     labels[held_out] = 1 - labels[held_out]
-    disturbed = dataclasses.replace(
-        cohort, features=dataclasses.replace(cohort.features, values=values), labels=labels
-    )
+    disturbed = dataclasses.replace(cohort, features=dataclasses.replace(cohort.features, values=values), labels=labels)
     again = train(disturbed)
     assert again.preprocessing.to_dict() == trained.preprocessing.to_dict()
-    assert all(
-        torch.equal(a, b) for a, b in zip(trained.model.parameters(), again.model.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(trained.model.parameters(), again.model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("balance", ["none", "oversample", "weights"])
@@ -191,6 +193,7 @@ class TestEveryModel:
 
 def test_tables_of_different_runs_are_not_mixed(tmp_path, cohort):
     import pandas as pd
+
     from ehr_attack.schemas import FOLDS, STAYS, features_schema
     from ehr_attack.storage import write_frame
 

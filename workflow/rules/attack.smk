@@ -6,8 +6,6 @@ OUTPUT  R/attacks/<model>/<mode>/seed_<s>/fold_<k>/shards/<i>/: outcomes.parquet
         perturbations.parquet (one row a changed cell)
 """
 
-ATTACK_DIR = f"{R}/attacks/{{model}}/{{mode}}/seed_{{seed}}/fold_{{fold}}"
-
 
 rule attack:
     input:
@@ -19,6 +17,13 @@ rule attack:
         perturbations=f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet",
     log:
         f"{R}/logs/attack_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}_shard_{{shard}}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=240,
     params:
         profile=PROFILE,
         window_hours=WINDOW_HOURS,
@@ -27,13 +32,6 @@ rule attack:
             "attack.py",
             modules=[models.module_of(wildcards.model), attacks.module_of(wildcards.mode)],
         ),
-    conda:
-        "../../envs/torch.yaml"
-    threads: 1
-    resources:
-        gpu=1,
-        mem_mb=4000,
-        runtime=240,
     message:
         "Attacking {wildcards.model} with {wildcards.mode}, seed {wildcards.seed}, fold {wildcards.fold}"
     script:
@@ -42,27 +40,23 @@ rule attack:
 
 rule merge_attack:
     input:
-        outcomes=expand(
-            f"{ATTACK_DIR}/shards/{{shard}}/outcomes.parquet", shard=SHARDS, allow_missing=True
-        ),
-        perturbations=expand(
-            f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet", shard=SHARDS, allow_missing=True
-        ),
+        outcomes=expand(f"{ATTACK_DIR}/shards/{{shard}}/outcomes.parquet", shard=SHARDS, allow_missing=True),
+        perturbations=expand(f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet", shard=SHARDS, allow_missing=True),
     output:
         outcomes=f"{ATTACK_DIR}/outcomes.parquet",
         perturbations=f"{ATTACK_DIR}/perturbations.parquet",
     log:
         f"{R}/logs/merge_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}.log",
-    params:
-        profile=PROFILE,
-        window_hours=WINDOW_HOURS,
-        weight=C["susceptibility"]["weight"],
-        code=code("merge_attack.py"),
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        weight=C["susceptibility"]["weight"],
+        code=code("merge_attack.py"),
     message:
         "Merging the attacks of {wildcards.mode} on {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
     script:

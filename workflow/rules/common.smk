@@ -27,6 +27,9 @@ FOLDS = range(C["folds"]["count"])
 MODELS = C["training"]["models"]
 MODES = C["attack"]["modes"]
 SHARDS = range(C["attack"]["shards"])
+SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"
+ATTACK_DIR = f"{R}/attacks/{{model}}/{{mode}}/seed_{{seed}}/fold_{{fold}}"
+FOLD_DIR = f"{R}/models/{{model}}/seed_{{seed}}/fold_{{fold}}"
 
 
 wildcard_constraints:
@@ -49,3 +52,39 @@ def code(script, modules=(), files=()):
 def block(name, without=()):
     """A config block as a plain dict for `params`, less the keys that do not change the rule's results."""
     return {key: value for key, value in C[name].items() if key not in without}
+
+
+def source_table(wildcards):
+    """The file of a source table; `ancient` outside, where a digest in params tells whether it has changed."""
+    if C["source"]["kind"] == "synthetic":
+        return f"{R}/source/{wildcards.table.upper()}.csv.gz"
+    return ancient(str(EXTERNAL_TABLES[wildcards.table]))
+
+
+def source_digest(wildcards):
+    if C["source"]["kind"] == "synthetic":
+        return "made by rule synthetic"
+    return data_digest(EXTERNAL_TABLES[wildcards.table])
+
+
+def of_all_attacks(file):
+    """The merged attack tables of a model and mode, over seeds and folds."""
+    return lambda wildcards: expand(
+        f"{ATTACK_DIR}/{file}", model=wildcards.model, mode=wildcards.mode, seed=SEEDS, fold=FOLDS
+    )
+
+
+def drawn(folder, stem, **labels):
+    """The SVG and PNG of a figure; the SVG also goes into Snakemake's own report."""
+    captioned = report(
+        f"{R}/{folder}/{stem}.svg",
+        caption=f"../report/{stem.partition('_')[0]}.rst",
+        category=labels.pop("category"),
+        labels=labels,
+    )
+    return [captioned, f"{R}/{folder}/{stem}.png"]
+
+
+def of_all_maps(file):
+    """A susceptibility table of every model and mode."""
+    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=MODES)

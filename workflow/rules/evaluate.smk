@@ -16,14 +16,14 @@ rule evaluate:
         curves=f"{R}/models/{{model}}/curves.parquet",
     log:
         f"{R}/logs/evaluate_{{model}}.log",
-    params:
-        resamples=C["susceptibility"]["bootstrap"],
-        code=code("evaluate.py"),
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        resamples=C["susceptibility"]["bootstrap"],
+        code=code("evaluate.py"),
     message:
         "Evaluating {wildcards.model} on held-out patients"
     script:

@@ -13,19 +13,6 @@ EXTRACT_SQL = [
 ]
 
 
-def source_table(wildcards):
-    """The file of a source table; `ancient` outside, where a digest in params tells whether it has changed."""
-    if C["source"]["kind"] == "synthetic":
-        return f"{R}/source/{wildcards.table.upper()}.csv.gz"
-    return ancient(str(EXTERNAL_TABLES[wildcards.table]))
-
-
-def source_digest(wildcards):
-    if C["source"]["kind"] == "synthetic":
-        return "made by rule synthetic"
-    return data_digest(EXTERNAL_TABLES[wildcards.table])
-
-
 rule stage:
     input:
         source_table,
@@ -33,16 +20,16 @@ rule stage:
         f"{R}/extract/staged/{{table}}.parquet",
     log:
         f"{R}/logs/stage_{{table}}.log",
-    params:
-        profile=PROFILE,
-        source=source_digest,
-        code=lambda wildcards: code("stage.py", files=[SOURCE_SQL / f"{wildcards.table}.sql"]),
     conda:
         "../../envs/extract.yaml"
     threads: 2
     resources:
         mem_mb=3000,
         runtime=120,
+    params:
+        profile=PROFILE,
+        source=source_digest,
+        code=lambda wildcards: code("stage.py", files=[SOURCE_SQL / f"{wildcards.table}.sql"]),
     message:
         "Reading table {wildcards.table}"
     script:
@@ -58,17 +45,17 @@ rule extract:
         flow=f"{R}/extract/cohort_flow.json",
     log:
         f"{R}/logs/extract.log",
-    params:
-        source=block("source", without=["path", "database", "schema"]),
-        cohort=block("cohort"),
-        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
-        code=code("extract.py", files=EXTRACT_SQL),
     conda:
         "../../envs/extract.yaml"
     threads: 2
     resources:
         mem_mb=3000,
         runtime=120,
+    params:
+        source=block("source", without=["path", "database", "schema"]),
+        cohort=block("cohort"),
+        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
+        code=code("extract.py", files=EXTRACT_SQL),
     message:
         "Choosing the cohort and its measurements"
     script:

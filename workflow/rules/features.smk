@@ -13,15 +13,15 @@ rule features:
         f"{R}/features/features.parquet",
     log:
         f"{R}/logs/features.log",
-    params:
-        profile=PROFILE,
-        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
-        code=code("features.py", files=[SQL_DIR / "common" / "features.sql"]),
     conda:
         "../../envs/extract.yaml"
     resources:
         mem_mb=3000,
         runtime=60,
+    params:
+        profile=PROFILE,
+        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
+        code=code("features.py", files=[SQL_DIR / "common" / "features.sql"]),
     message:
         "Building hourly features"
     script:

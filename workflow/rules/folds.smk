@@ -12,14 +12,14 @@ rule folds:
         f"{R}/folds/folds.parquet",
     log:
         f"{R}/logs/folds.log",
-    params:
-        folds=block("folds"),
-        code=code("folds.py"),
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        folds=block("folds"),
+        code=code("folds.py"),
     message:
         "Splitting patients into {params.folds[count]} folds"
     script:

@@ -16,32 +16,17 @@ ALL_FIGURES = [
     for format in FORMATS
 ]
 PATIENT_FIGURES = (
-    [
-        f"{R}/private/{stem}.svg"
-        for model in MODELS
-        for mode in MODES
-        for stem in names.patient_figures(model, mode)
-    ]
+    [f"{R}/private/{stem}.svg" for model in MODELS for mode in MODES for stem in names.patient_figures(model, mode)]
     if C["report"]["patient_examples"]
     else []
 )
-
-
-def drawn(folder, stem, **labels):
-    """The SVG and PNG of a figure; the SVG also goes into Snakemake's own report."""
-    captioned = report(
-        f"{R}/{folder}/{stem}.svg", caption="../report/figure.rst", category=labels.pop("category"), labels=labels
-    )
-    return [captioned, f"{R}/{folder}/{stem}.png"]
 
 
 rule plot_model:
     input:
         metrics=f"{R}/models/{{model}}/metrics.parquet",
         curves=f"{R}/models/{{model}}/curves.parquet",
-        histories=lambda wildcards: expand(
-            f"{FOLD_DIR}/history.parquet", model=wildcards.model, seed=SEEDS, fold=FOLDS
-        ),
+        histories=lambda wildcards: expand(f"{FOLD_DIR}/history.parquet", model=wildcards.model, seed=SEEDS, fold=FOLDS),
     output:
         [
             drawn("figures", stem, category="Model", figure=stem.partition("_")[0], model="{model}")
@@ -49,14 +34,14 @@ rule plot_model:
         ],
     log:
         f"{R}/logs/plot_{{model}}.log",
-    params:
-        plots=block("plots"),
-        code=code("plot_model.py"),
     conda:
         "../../envs/plot.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        plots=block("plots"),
+        code=code("plot_model.py"),
     message:
         "Drawing {wildcards.model}"
     script:
@@ -83,15 +68,15 @@ rule plot_attack:
         ],
     log:
         f"{R}/logs/plot_{{model}}_{{mode}}.log",
-    params:
-        profile=PROFILE,
-        plots=block("plots"),
-        code=code("plot_attack.py", files=[DATA_DIR / "published_susceptibility.csv"]),
     conda:
         "../../envs/plot.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        profile=PROFILE,
+        plots=block("plots"),
+        code=code("plot_attack.py", files=[DATA_DIR / "published_susceptibility.csv"]),
     message:
         "Drawing the susceptibility of {wildcards.model} to {wildcards.mode}"
     script:
@@ -104,22 +89,18 @@ rule plot_patients:
         perturbations=of_all_attacks("perturbations.parquet"),
         features=f"{R}/features/features.parquet",
     output:
-        [
-            f"{R}/private/{stem}.{format}"
-            for stem in names.patient_figures("{model}", "{mode}")
-            for format in FORMATS
-        ],
+        [f"{R}/private/{stem}.{format}" for stem in names.patient_figures("{model}", "{mode}") for format in FORMATS],
     log:
         f"{R}/logs/plot_patients_{{model}}_{{mode}}.log",
-    params:
-        profile=PROFILE,
-        plots=block("plots"),
-        code=code("plot_patients.py"),
     conda:
         "../../envs/plot.yaml"
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        profile=PROFILE,
+        plots=block("plots"),
+        code=code("plot_patients.py"),
     message:
         "Drawing example patients of {wildcards.mode} on {wildcards.model}"
     script:

@@ -15,14 +15,14 @@ rule report:
         f"{R}/report/index.html",
     log:
         f"{R}/logs/report.log",
-    params:
-        config=C,
-        code=code("report.py", files=sorted(TEMPLATE_DIR.iterdir())),
     conda:
         "../../envs/plot.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        config=C,
+        code=code("report.py", files=sorted(TEMPLATE_DIR.iterdir())),
     message:
         "Writing {output}"
     script:

@@ -20,14 +20,14 @@ rule synthetic:
         expand(f"{R}/source/{{table}}.csv.gz", table=SOURCE_NAMES),
     log:
         f"{R}/logs/synthetic.log",
-    params:
-        synthetic=block("synthetic"),
-        code=code("synthetic.py"),
     conda:
         "../../envs/extract.yaml"
     resources:
         mem_mb=3000,
         runtime=30,
+    params:
+        synthetic=block("synthetic"),
+        code=code("synthetic.py"),
     message:
         "Generating {params.synthetic[stays]} synthetic ICU stays"
     script:

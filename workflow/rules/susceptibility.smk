@@ -5,15 +5,6 @@ INPUT   R/attacks/<model>/<mode>/seed_<s>/fold_<k>/{outcomes,perturbations}.parq
 OUTPUT  R/susceptibility/<model>/<mode>/: cells, variables, hours, curves and summary .parquet
 """
 
-SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"
-
-
-def of_all_attacks(file):
-    """The merged attack tables of a model and mode, over seeds and folds."""
-    return lambda wildcards: expand(
-        f"{ATTACK_DIR}/{file}", model=wildcards.model, mode=wildcards.mode, seed=SEEDS, fold=FOLDS
-    )
-
 
 rule susceptibility:
     input:
@@ -29,16 +20,16 @@ rule susceptibility:
         summary=f"{SUSCEPTIBILITY_DIR}/summary.parquet",
     log:
         f"{R}/logs/susceptibility_{{model}}_{{mode}}.log",
-    params:
-        profile=PROFILE,
-        window_hours=WINDOW_HOURS,
-        resamples=C["susceptibility"]["bootstrap"],
-        code=code("susceptibility.py"),
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        resamples=C["susceptibility"]["bootstrap"],
+        code=code("susceptibility.py"),
     message:
         "Measuring susceptibility of {wildcards.model} to {wildcards.mode}"
     script:

@@ -6,11 +6,6 @@ OUTPUT  R/tables/*.csv
 """
 
 
-def of_all_maps(file):
-    """A susceptibility table of every model and mode."""
-    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=MODES)
-
-
 rule tables:
     input:
         stays=f"{R}/extract/stays.parquet",
@@ -25,15 +20,15 @@ rule tables:
         expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MODES)),
     log:
         f"{R}/logs/tables.log",
-    params:
-        profile=PROFILE,
-        maps=[[model, mode] for model in MODELS for mode in MODES],
-        code=code("tables.py", files=sorted(DATA_DIR.glob("published_*.csv"))),
     conda:
         "../../envs/plot.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        profile=PROFILE,
+        maps=[[model, mode] for model in MODELS for mode in MODES],
+        code=code("tables.py", files=sorted(DATA_DIR.glob("published_*.csv"))),
     message:
         "Writing tables"
     script:

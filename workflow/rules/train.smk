@@ -5,7 +5,6 @@ OUTPUT  R/models/<model>/seed_<s>/fold_<k>/: model.safetensors and model.json (t
         history.parquet, predictions.parquet
 """
 
-FOLD_DIR = f"{R}/models/{{model}}/seed_{{seed}}/fold_{{fold}}"
 COHORT_INPUTS = {
     "features": f"{R}/features/features.parquet",
     "stays": f"{R}/extract/stays.parquet",
@@ -23,12 +22,6 @@ rule train:
         predictions=f"{FOLD_DIR}/predictions.parquet",
     log:
         f"{R}/logs/train_{{model}}_seed_{{seed}}_fold_{{fold}}.log",
-    params:
-        profile=PROFILE,
-        window_hours=WINDOW_HOURS,
-        imputation=C["features"]["imputation"],
-        train=block("training", without=["models"]),
-        code=lambda wildcards: code("train.py", modules=[models.module_of(wildcards.model)]),
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -36,6 +29,12 @@ rule train:
         gpu=1,
         mem_mb=4000,
         runtime=240,
+    params:
+        profile=PROFILE,
+        window_hours=WINDOW_HOURS,
+        imputation=C["features"]["imputation"],
+        train=block("training", without=["models"]),
+        code=lambda wildcards: code("train.py", modules=[models.module_of(wildcards.model)]),
     message:
         "Training {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
     script:

@@ -33,7 +33,7 @@ def module_of(name: str) -> str:
 
 def load_mode(name: str) -> "Mode":
     """The attack mode `name`, ready to run."""
-    from ehr_attack.attacks.mode import Mode  # noqa: PLC0415  (keeps this registry free of torch)
+    from ehr_attack.attacks.mode import Mode
 
     entry = MODES[name]
     module = importlib.import_module(entry.module)

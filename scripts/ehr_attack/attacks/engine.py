@@ -34,7 +34,7 @@ class Victims:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """lambdas: the mode's own grid; steps: updates before giving up; rate: step size; kappa: margin a flip must pass."""
+    """lambdas: the mode's own grid; steps: updates before giving up; rate: step size; kappa: margin of a flip."""
 
     lambdas: Sequence[float]
     steps: int
@@ -86,16 +86,18 @@ def freeze(model: nn.Module) -> None:
 def margins(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
     """logit_t - logit_y of every row, (rows,): positive where the prediction is not the label."""
     logits = model(inputs, lengths)
-    return (logits[:, 1] - logits[:, 0]) * (1 - 2 * labels).to(logits.dtype)
+    margin: Tensor = (logits[:, 1] - logits[:, 0]) * (1 - 2 * labels).to(logits.dtype)
+    return margin
 
 
-def in_chunks(
-    model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor, chunk_rows: int
-) -> Tensor:
+def in_chunks(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor, chunk_rows: int) -> Tensor:
     """`margins` without gradients, in batches padded to `chunk_rows`, so that neighbours do not matter."""
     with torch.no_grad():
         parts = [
-            margins(model, *(_pad(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels)))
+            margins(
+                model,
+                *(_pad(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels)),
+            )
             for start in range(0, len(inputs), chunk_rows)
         ]
     return torch.cat(parts)[: len(inputs)] if parts else inputs.new_zeros(0)
@@ -144,7 +146,7 @@ class _Problem:
 
     def moving_rows(self) -> Tensor:
         """Bool (rows,): False where the first update leaves a row at zero, where it then stays for ever."""
-        blocks = torch.arange(self.n_rows, device=self.victims.inputs.device).split(_ROWS_A_BLOCK)
+        blocks = torch.split(torch.arange(self.n_rows, device=self.victims.inputs.device), _ROWS_A_BLOCK)
         return torch.cat([self.first_step(rows).flatten(1).any(dim=1) for rows in blocks])
 
 
@@ -155,9 +157,7 @@ def _pad(values: Tensor, rows: int) -> Tensor:
     return torch.cat([values, values[:1].expand(rows - len(values), *values.shape[1:])])
 
 
-def _gradients(
-    model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
+def _gradients(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Margins (rows,) and the gradient of logit_y - logit_t with respect to the inputs."""
     leaf = inputs.detach().requires_grad_(True)
     margin = margins(model, leaf, lengths, labels)
@@ -182,7 +182,7 @@ def _clean_gradients(model: nn.Module, victims: Victims, chunk_rows: int) -> Ten
 
 def _fixed_rows(problem: _Problem, moving: Tensor, progress: Progress) -> Iterator[FinishedRows]:
     """Rows that never leave zero: as if all steps had been made, without a flip."""
-    for rows in (~moving).nonzero().flatten().split(_ROWS_A_BLOCK):
+    for rows in torch.split((~moving).nonzero().flatten(), _ROWS_A_BLOCK):
         stays = problem.stay_of(rows)
         progress.advance(len(rows))
         yield FinishedRows(
@@ -247,9 +247,7 @@ class _Batch:
         self.steps += 1
 
 
-def _moving_rows(
-    model: nn.Module, problem: _Problem, waiting: Tensor, progress: Progress
-) -> Iterator[FinishedRows]:
+def _moving_rows(model: nn.Module, problem: _Problem, waiting: Tensor, progress: Progress) -> Iterator[FinishedRows]:
     settings = problem.settings
     batch = _Batch(problem, settings.chunk_rows)
     finished: list[FinishedRows] = []

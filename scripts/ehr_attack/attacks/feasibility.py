@@ -18,7 +18,7 @@ _ROUNDING_SLACK = 1e-4
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of one fold: `low`, `scale` (features,) turn scaled into clinical units; `precision` in clinical units."""
+    """The rules of one fold: `low`, `scale` (features,) turn scaled into clinical units, as is `precision`."""
 
     low: _Floats
     scale: _Floats
@@ -39,7 +39,10 @@ class Rules:
         )
 
     def enforce(
-        self, inputs: npt.NDArray[np.float32], perturbation: npt.NDArray[np.float32], mutable: npt.NDArray[np.bool_]
+        self,
+        inputs: npt.NDArray[np.float32],
+        perturbation: npt.NDArray[np.float32],
+        mutable: npt.NDArray[np.bool_],
     ) -> _Floats:
         """The nearest feasible perturbation, rule by rule, in scaled units as float64 (rows, hours, features).
 

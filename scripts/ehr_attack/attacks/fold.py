@@ -98,7 +98,8 @@ def attack_fold(
 
 def lambda_grid(lambdas: dict[str, Any], factor: float) -> list[float]:
     """`count` values from `low` to `high`, log-spaced, times the mode's `factor`."""
-    return (np.geomspace(lambdas["low"], lambdas["high"], lambdas["count"]) * factor).tolist()
+    grid: list[float] = (np.geomspace(lambdas["low"], lambdas["high"], lambdas["count"]) * factor).tolist()
+    return grid
 
 
 def _search_settings(mode: Mode, settings: dict[str, Any], device: torch.device) -> SearchSettings:
@@ -117,9 +118,7 @@ def _held_out_inputs(
     """Indices of the fold's held-out stays, and their scaled inputs."""
     stays = np.flatnonzero(cohort.folds == fold)
     features = cohort.features
-    inputs = checkpoint.preprocessing.apply(
-        features.values[stays], features.carry_in[stays], features.n_hours[stays]
-    )
+    inputs = checkpoint.preprocessing.apply(features.values[stays], features.carry_in[stays], features.n_hours[stays])
     return stays, inputs
 
 

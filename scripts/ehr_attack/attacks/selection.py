@@ -1,6 +1,7 @@
 """Choosing, of the successful attacks on a stay, the one with the best balance of magnitude and sparsity."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,10 @@ from ehr_attack.storage import read_parquet, write_parquet
 
 ROW_KEY = ["model", "mode", "seed", "fold", "stay_id", "lambda"]
 _STAY_KEY = ROW_KEY[:-1]
-_SORTING = [("stay_id", "ascending"), ("lambda", "ascending")]
+_SORTING: list[tuple[str, Literal["ascending", "descending"]]] = [
+    ("stay_id", "ascending"),
+    ("lambda", "ascending"),
+]
 
 
 def successes(outcomes: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -37,7 +41,9 @@ def mark_selected(outcomes: pd.DataFrame, n_cells: int, weight: float) -> npt.ND
     outcomes: canonical outcomes without `selected`; n_cells: hours x variables. A stay without success has none.
     """
     candidates = outcomes[_STAY_KEY].assign(
-        score=distance_scores(outcomes, n_cells, weight), larger_first=-outcomes["lambda"], row=np.arange(len(outcomes))
+        score=distance_scores(outcomes, n_cells, weight),
+        larger_first=-outcomes["lambda"],
+        row=np.arange(len(outcomes)),
     )[successes(outcomes)]
     best = candidates.sort_values([*_STAY_KEY, "score", "larger_first"], kind="stable").drop_duplicates(_STAY_KEY)
     selected = np.zeros(len(outcomes), dtype=bool)
@@ -61,4 +67,4 @@ def merge_shards(
     # Each shard is sorted by hour and variable within a row already, and the sort is stable.
     cells = pa.concat_tables([read_parquet(path) for path in perturbations])
     order = np.lexsort([cells[key].to_numpy() for key in ("lambda", "stay_id")])
-    write_parquet(cells.take(pa.array(order)), out_perturbations, PERTURBATIONS)
+    write_parquet(cells.take(order), out_perturbations, PERTURBATIONS)

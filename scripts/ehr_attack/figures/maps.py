@@ -128,9 +128,7 @@ def draw_map(
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     if not np.nan_to_num(grid).any():
-        axes.text(
-            0.5, 0.5, "every value is zero", ha="center", va="center", color=MUTED, transform=axes.transAxes
-        )
+        axes.text(0.5, 0.5, "every value is zero", ha="center", va="center", color=MUTED, transform=axes.transAxes)
     for edge in group_edges(variables):
         axes.axhline(edge, color=INK, linewidth=0.7)
     hour_ticks(axes, range(n_hours))

@@ -146,9 +146,7 @@ def _curve_figure(
     if points.empty or deaths in (0, stays):
         return _worded(curve.title, "Undefined: the held-out stays\nhold one outcome only.")
     if min(deaths, stays - deaths) < MINIMUM:
-        return _worded(
-            curve.title, f"Fewer than {MINIMUM} deaths or survivors:\nwithheld to protect patients."
-        )
+        return _worded(curve.title, f"Fewer than {MINIMUM} deaths or survivors:\nwithheld to protect patients.")
     figure = new_figure(*_SMALL_SQUARE)
     axes = figure.subplots()
     reference(axes)

@@ -21,9 +21,7 @@ def model_figures(model: str) -> tuple[str, ...]:
 def attack_figures(model: str, mode: str) -> tuple[str, ...]:
     """Stems of the figures of one attack mode on one model; the maps come once a direction."""
     stem = f"{model}_{mode}"
-    maps = (
-        f"{kind}_{stem}_{direction}" for kind in ("susceptibility", "measures") for direction in DIRECTIONS
-    )
+    maps = (f"{kind}_{stem}_{direction}" for kind in ("susceptibility", "measures") for direction in DIRECTIONS)
     return (*maps, *(f"{kind}_{stem}" for kind in ("variables", "hours", "success")))
 
 

@@ -108,9 +108,7 @@ def patient_figure(
     _above(axes, 1.02, "largest change, at hour h")
     axes.set_xlabel("Hour since ICU admission (dot: recorded in that hour)")
     clean, attacked = attack["p_clean"], attack["p_adversarial"]
-    axes.set_title(
-        f"One stay, {DIRECTION_LABELS[attack['direction']]}: predicted risk {clean:.0%} to {attacked:.0%}\n"
-    )
+    axes.set_title(f"One stay, {DIRECTION_LABELS[attack['direction']]}: predicted risk {clean:.0%} to {attacked:.0%}\n")
     _above(axes, 0.0, f"{len(changes):,} of {grid.size:,} cells changed")
     bar = figure.colorbar(image, ax=axes, location="bottom", aspect=50, shrink=0.5, pad=0.02)
     bar.outline.set_visible(False)
@@ -138,9 +136,7 @@ def _trace(axes: Axes, row: int, values: npt.NDArray[np.float64]) -> None:
     axes.plot(seen, height, ".", color=INK, markersize=1.4)
 
 
-def _largest_change(
-    axes: Axes, row: int, variable: Variable, changes: pd.DataFrame, hours: pd.DataFrame
-) -> None:
+def _largest_change(axes: Axes, row: int, variable: Variable, changes: pd.DataFrame, hours: pd.DataFrame) -> None:
     """`h 46: 1.1 → 1.6 mg/dL` where a value was recorded, `h 46: +0.5 mg/dL (imputed)` where none was."""
     if changes.empty:
         return

@@ -106,16 +106,12 @@ def _variable_bars(
         say(axes, why_hidden(n_stays))
         return False
     known = {variable.name: variable for variable in variables}
-    rows = rows[rows["variable"].isin(known)].sort_values(
-        ["s_q95", "s", "variable"], ascending=[False, False, True]
-    )
+    rows = rows[rows["variable"].isin(known)].sort_values(["s_q95", "s", "variable"], ascending=[False, False, True])
     place = np.arange(len(rows))
     colours = [GROUP_COLOURS[known[name].group] for name in rows["variable"]]
     axes.barh(place, rows["s_q95"], color=colours, height=0.72)
     error = np.vstack([rows["s_q95"] - rows["s_q95_low"], rows["s_q95_high"] - rows["s_q95"]])
-    axes.errorbar(
-        rows["s_q95"], place, xerr=error.clip(min=0), fmt="none", ecolor=INK, elinewidth=0.9, capsize=1.6
-    )
+    axes.errorbar(rows["s_q95"], place, xerr=error.clip(min=0), fmt="none", ecolor=INK, elinewidth=0.9, capsize=1.6)
     axes.plot(rows["s"], place, "D", markerfacecolor="white", color=INK, markersize=3.2, markeredgewidth=0.8)
     axes.set_yticks(place, [known[name].label for name in rows["variable"]])
     axes.tick_params(axis="y", length=0)
@@ -160,12 +156,8 @@ def hours_figure(table: pd.DataFrame) -> Figure:
             label = f"{label}: {'none flipped' if n_stays == 0 else 'fewer than 10 stays'}"
             robust.plot([], [], color=colour, linestyle=dashes, label=label)
             continue
-        robust.plot(
-            rows["hour"], rows["s_q95"], color=colour, linestyle=dashes, label=f"{label} (n = {n_stays:,})"
-        )
-        robust.fill_between(
-            rows["hour"], rows["s_q95_low"], rows["s_q95_high"], color=colour, alpha=0.2, linewidth=0
-        )
+        robust.plot(rows["hour"], rows["s_q95"], color=colour, linestyle=dashes, label=f"{label} (n = {n_stays:,})")
+        robust.fill_between(rows["hour"], rows["s_q95_low"], rows["s_q95_high"], color=colour, alpha=0.2, linewidth=0)
         maximum.plot(rows["hour"], rows["s"], color=colour, linestyle=dashes)
     for axes, title in ((robust, "With the 95th percentile"), (maximum, "With the maximum")):
         axes.set(title=title, xlabel="Hour since ICU admission", ylabel="Susceptibility $S_i$ [scaled units]")
@@ -186,9 +178,7 @@ def success_figure(table: pd.DataFrame) -> Figure:
     for axes, (budget, label) in zip(panels, _BUDGETS.items(), strict=True):
         unit = 100.0 if budget == "share" else 1.0
         for direction in names.DIRECTIONS:
-            rows = table[(table["budget"] == budget) & (table["direction"] == direction)].sort_values(
-                "allowed"
-            )
+            rows = table[(table["budget"] == budget) & (table["direction"] == direction)].sort_values("allowed")
             attacked = int(rows["n_attacked"].max()) if len(rows) else 0
             text, colour, dashes = (
                 DIRECTION_LABELS[direction],

@@ -65,9 +65,7 @@ def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
             "columns named as MIMIC-III names them (any case, any order); restore the original header line."
         )
     if repeated := sorted({column for column in header if header.count(column) > 1}):
-        raise UserError(
-            f"{path}: the header line names {', '.join(repeated)} twice. {found} Keep one of each."
-        )
+        raise UserError(f"{path}: the header line names {', '.join(repeated)} twice. {found} Keep one of each.")
     columns = ", ".join(f"{quoted(name)}: {quoted(types.get(name, 'VARCHAR'))}" for name in header)
     compression = "gzip" if is_gzip(path) else "none"
     return (
@@ -111,6 +109,4 @@ def _unreadable(path: Path, error: Exception) -> UserError:
             "again and compare it with the published checksum (SHA256SUMS.txt); a file that is not "
             "compressed must end in .csv."
         )
-    return UserError(
-        f"{path}: the file cannot be read ({type(error).__name__}). Expected a readable CSV table."
-    )
+    return UserError(f"{path}: the file cannot be read ({type(error).__name__}). Expected a readable CSV table.")

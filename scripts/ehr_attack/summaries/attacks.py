@@ -29,8 +29,7 @@ def write_attack_tables(
     profile: the variable profile. Raises UserError for an unreadable file or an unknown profile.
     """
     summary, by_variable, by_hour = (
-        pd.concat([read_frame(path) for path in paths], ignore_index=True)
-        for paths in (summaries, variables, hours)
+        pd.concat([read_frame(path) for path in paths], ignore_index=True) for paths in (summaries, variables, hours)
     )
     claims = claims_table(summary, by_variable, by_hour, load_variables(profile), profile)
     write_csv(summary_table(summary), Path(out_dir) / "attack_summary.csv")
@@ -70,21 +69,15 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     than ten stays are null. How many attacks failed tells of the attack, not of the patients, so only counts
     are hidden here, not what they leave over.
     """
-    success = [
-        rate(int(n), int(of)) for n, of in zip(summary["n_selected"], summary["n_attacked"], strict=True)
-    ]
-    counts = pd.DataFrame({name: summary[name].map(count_text) for name in _COUNTS}).assign(
-        success_percent=success
-    )
+    success = [rate(int(n), int(of)) for n, of in zip(summary["n_selected"], summary["n_attacked"], strict=True)]
+    counts = pd.DataFrame({name: summary[name].map(count_text) for name in _COUNTS}).assign(success_percent=success)
     medians = blank_small(summary, "n_selected", _MEDIANS)[_MEDIANS]
     return pd.concat([summary[["model", "mode", "direction"]], counts, medians], axis=1)
 
 
 def variables_table(table: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
     """VARIABLES rows for people, largest S_q95 first, with label, group, unit and both ranks (ties: min)."""
-    known = pd.DataFrame(
-        [{"variable": v.name, "label": v.label, "group": v.group, "unit": v.unit} for v in variables]
-    )
+    known = pd.DataFrame([{"variable": v.name, "label": v.label, "group": v.group, "unit": v.unit} for v in variables])
     rows = blank_small(table, "n_stays", _ESTIMATES).merge(known, on="variable", how="left")
     for measure in ("s", "s_q95"):
         rank = rows.groupby(["model", "mode", "direction"])[measure].rank(ascending=False, method="min")

@@ -93,9 +93,7 @@ def _hour_estimates(hours: pd.DataFrame, direction: str) -> Iterable[Estimate]:
     for measure in MEASURES:
         value = _share(hours.loc[last_quarter, measure].sum(), hours[measure].sum())
         yield Estimate(LATE_HOURS, direction, measure, LATE_SHARE, value, even=float(last_quarter.mean()))
-        trend = (
-            hours["hour"].corr(hours[measure], method="spearman") if hours[measure].nunique() > 1 else _NAN
-        )
+        trend = hours["hour"].corr(hours[measure], method="spearman") if hours[measure].nunique() > 1 else _NAN
         yield Estimate(LATE_HOURS, direction, measure, HOUR_TREND, trend, even=0.0)
 
 

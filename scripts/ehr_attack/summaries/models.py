@@ -25,9 +25,7 @@ def write_model_tables(*, metrics: Sequence[str | Path], flow: str | Path, out_d
     """
     table = metrics_table(pd.concat([read_frame(path) for path in metrics], ignore_index=True))
     write_csv(table, Path(out_dir) / "model_metrics.csv")
-    write_csv(
-        comparison_table(table, source_label(read_json(flow))), Path(out_dir) / "published_comparison.csv"
-    )
+    write_csv(comparison_table(table, source_label(read_json(flow))), Path(out_dir) / "published_comparison.csv")
 
 
 def source_label(flow: dict[str, Any]) -> str:
@@ -78,9 +76,7 @@ def _mean_rows(pooled_rows: pd.DataFrame, folds: pd.DataFrame, shown: bool) -> p
     if not shown:
         return rows
     spread = folds.groupby("metric", sort=False)["value"].agg(["mean", "std"])
-    return rows.assign(
-        value=rows["metric"].map(spread["mean"]), sd_over_folds=rows["metric"].map(spread["std"])
-    )
+    return rows.assign(value=rows["metric"].map(spread["mean"]), sd_over_folds=rows["metric"].map(spread["std"]))
 
 
 def _fold_rows(folds: pd.DataFrame, shown: bool) -> pd.DataFrame:

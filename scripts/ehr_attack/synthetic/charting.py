@@ -101,15 +101,13 @@ def _rounds(rng: np.random.Generator, cohort: Cohort, course: Course) -> Rounds:
 
     intime = cohort.intime[:, None]
     clock_hour = (intime // HOUR + slot + 1) * HOUR
-    any_minute = to_minute(intime + (slot + rng.random(shape)) * HOUR)
+    any_minute, other_minute = (to_minute(intime + (slot + rng.random(shape)) * HOUR) for _ in range(2))
     regular = np.where(rng.random(shape) < _ON_THE_HOUR, clock_hour, any_minute)
     stay = np.broadcast_to(np.arange(cohort.stays)[:, None], shape)
-    return Rounds.at(cohort, np.append(stay[kept], stay[extra]), np.append(regular[kept], any_minute[extra]))
+    return Rounds.at(cohort, np.append(stay[kept], stay[extra]), np.append(regular[kept], other_minute[extra]))
 
 
-def _readings(
-    rng: np.random.Generator, course: Course, rounds: Rounds, quantity: Quantity, items: ItemTable
-) -> Events:
+def _readings(rng: np.random.Generator, course: Course, rounds: Rounds, quantity: Quantity, items: ItemTable) -> Events:
     """Readings in most rounds; items: (source, 1 or 2), the second id used now and then."""
     taken = rounds.take(rng.random(rounds.stay.size) < _READING_KEPT)
     second = (rng.random(taken.stay.size) < _VENTILATOR_COUNT) & (items.shape[1] > 1)
@@ -163,9 +161,7 @@ def _decoys(rng: np.random.Generator, cohort: Cohort, rounds: Rounds) -> list[Ev
     of_skin = rounds.take(skin & (rounds.source == Source.METAVISION))
     words = rng.integers(0, len(SKIN_WORDS), of_skin.stay.size).astype(np.float64)
     return [
-        of_rate.chart(
-            _SET_RESP_RATE[of_rate.source], rng.choice([10.0, 12.0, 16.0, 20.0], of_rate.stay.size)
-        ),
+        of_rate.chart(_SET_RESP_RATE[of_rate.source], rng.choice([10.0, 12.0, 16.0, 20.0], of_rate.stay.size)),
         of_limit.chart(_SPO2_LIMIT[of_limit.source], rng.choice([85.0, 88.0, 90.0], of_limit.stay.size)),
         of_skin.chart(SKIN_TEMPERATURE, words, Mark.TEXT),
     ]

@@ -21,7 +21,7 @@ _SHORT_STAY, _NO_OUTTIME, _UNCHARTED = 0.075, 0.002, 0.004
 _LATE_PAPERWORK, _PAPERWORK_HOURS = 0.3, 8.0
 _STRAIGHT_HOME = 0.05
 _CAREVUE, _MINOR, _OVER_89 = 0.5, 0.015, 0.05
-_ORGAN_DONOR, _DEATH_FIRST, _DISCHARGE_FIRST = 0.025, 0.025, 0.004
+_ORGAN_DONOR, _DEATH_FIRST, _DISCHARGE_FIRST = 0.03, 0.03, 0.004
 _FIRST_YEAR, _LAST_YEAR = "2100-01-01", "2200-01-01"
 _YEAR_DAYS, _HIDDEN_AGE_YEARS = 365.2425, 300
 
@@ -37,10 +37,10 @@ class Fault(IntEnum):
     """How the times of an admission are impossible, as those of some hundred are in MIMIC-III."""
 
     NONE = 0
-    ORGAN_DONOR = 1
-    """An administrative admission after death: death lies before it, and the diagnosis says why."""
-    DEATH_FIRST = 2
-    DISCHARGE_FIRST = 3
+    DEATH_FIRST = 1
+    """Death lies before the admission."""
+    DISCHARGE_FIRST = 2
+    """Discharge lies before the admission."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Cohort:
 
     Per stay: `intime`, `outtime`, `outtime_known`, `charted_until`, `charted` (False: nothing in
     CHARTEVENTS). Per admission: `admitted`, `discharged`, `deathtime` (without meaning for survivors),
-    `fault`. Per patient: `source`, `born`, `newborn`.
+    `donor`. Per patient: `source`, `born`, `newborn`.
     """
 
     members: Membership
@@ -104,7 +104,7 @@ class Cohort:
     admitted: IntArray
     discharged: IntArray
     deathtime: IntArray
-    fault: IntArray
+    donor: BoolArray
     source: IntArray
     born: IntArray
     newborn: BoolArray
@@ -135,7 +135,7 @@ def draw_cohort(rng: np.random.Generator, liability: FloatArray) -> Cohort:
     outtime[last] += _seconds(np.where(late, rng.exponential(_PAPERWORK_HOURS, died.size), 0.0))
 
     admitted = to_minute(intime[members.first_stay] - _seconds(_lead_hours(rng, died.size)))
-    fault = _faults(rng, died)
+    fault, donor = _faults(rng, died)
     before = admitted - rng.integers(30, 600, died.size) * MINUTE
     born, newborn = _births(rng, admitted[members.first_admission])
     return Cohort(
@@ -147,13 +147,9 @@ def draw_cohort(rng: np.random.Generator, liability: FloatArray) -> Cohort:
         charted=rng.random(members.stays) >= _UNCHARTED,
         admitted=admitted,
         discharged=np.where(fault == Fault.DISCHARGE_FIRST, before, left_hospital),
-        deathtime=np.where(
-            (fault == Fault.ORGAN_DONOR) | (fault == Fault.DEATH_FIRST), before, left_hospital
-        ),
-        fault=fault,
-        source=np.where(
-            rng.random(born.size) < _CAREVUE, np.int64(Source.CAREVUE), np.int64(Source.METAVISION)
-        ),
+        deathtime=np.where(fault == Fault.DEATH_FIRST, before, left_hospital),
+        donor=donor,
+        source=np.where(rng.random(born.size) < _CAREVUE, np.int64(Source.CAREVUE), np.int64(Source.METAVISION)),
         born=born,
         newborn=newborn,
     )
@@ -187,9 +183,7 @@ def _lengths(rng: np.random.Generator, members: Membership) -> tuple[FloatArray,
     return icu, np.where(to_ward, 2.0 + rng.lognormal(4.2, 0.8, died.size), 0.0)
 
 
-def _timeline(
-    rng: np.random.Generator, members: Membership, icu_hours: FloatArray, ward_hours: FloatArray
-) -> IntArray:
+def _timeline(rng: np.random.Generator, members: Membership, icu_hours: FloatArray, ward_hours: FloatArray) -> IntArray:
     """ICU admission times, (stays,): each patient's stays one after the other from a random date on."""
     stays = members.stays
     pause = 30.0 + rng.exponential(48.0, stays)
@@ -206,18 +200,21 @@ def _timeline(
 
 def _lead_hours(rng: np.random.Generator, admissions: int) -> FloatArray:
     """Hours in hospital before the ICU: a few minutes for direct admissions, else up to four days."""
-    direct = rng.random(admissions) < 0.4
-    return np.where(direct, 0.05, np.minimum(rng.lognormal(1.6, 1.2, admissions), 96.0))
+    direct = rng.random(admissions) < 0.2
+    return np.where(direct, 0.05, np.minimum(rng.lognormal(2.4, 1.0, admissions), 96.0))
 
 
-def _faults(rng: np.random.Generator, died: BoolArray) -> IntArray:
-    """Which admissions have impossible times: (admissions,), values of Fault."""
+def _faults(rng: np.random.Generator, died: BoolArray) -> tuple[IntArray, BoolArray]:
+    """Which admissions have impossible times (values of Fault), and which are for organ donation.
+
+    Half of the donors are admitted after their death.
+    """
     luck = rng.random(died.size)
+    donor = died & (luck < _ORGAN_DONOR)
     fault = np.full(died.size, Fault.NONE, dtype=np.int64)
+    fault[died & (luck >= _ORGAN_DONOR / 2) & (luck < _ORGAN_DONOR / 2 + _DEATH_FIRST)] = Fault.DEATH_FIRST
     fault[~died & (luck < _DISCHARGE_FIRST)] = Fault.DISCHARGE_FIRST
-    fault[died & (luck < _ORGAN_DONOR + _DEATH_FIRST)] = Fault.DEATH_FIRST
-    fault[died & (luck < _ORGAN_DONOR)] = Fault.ORGAN_DONOR
-    return fault
+    return fault, donor
 
 
 def _births(rng: np.random.Generator, first_admitted: IntArray) -> tuple[IntArray, BoolArray]:

@@ -67,9 +67,7 @@ class Events:
         return self._pick(self.seconds < end[self.stay])
 
     def _pick(self, rows: npt.NDArray[np.bool_] | IntArray) -> Self:
-        return type(self)(
-            self.stay[rows], self.seconds[rows], self.item[rows], self.value[rows], self.mark[rows]
-        )
+        return type(self)(self.stay[rows], self.seconds[rows], self.item[rows], self.value[rows], self.mark[rows])
 
 
 def to_minute(seconds: FloatArray | IntArray) -> IntArray:

@@ -50,9 +50,7 @@ PANELS = (
         drawn=0.75,
         absent=0.04,
     ),
-    Panel(
-        {51221: physiology.HAEMATOCRIT, 51265: physiology.PLATELETS}, every_hours=12, drawn=0.85, absent=0.01
-    ),
+    Panel({51221: physiology.HAEMATOCRIT, 51265: physiology.PLATELETS}, every_hours=12, drawn=0.85, absent=0.01),
     Panel(
         {
             50802: physiology.BASE_EXCESS,
@@ -86,7 +84,7 @@ DETECTION_LIMITS = {50813: 0.5, 50862: 1.0, 50882: 5, 50912: 0.2, 50931: 20, 510
 
 _ABSURD_RATE, _CENSORED_RATE, _URINE_NEGATIVE = 0.0004, 0.004, 0.9
 # The severely ill are sampled more: a shift of log-odds per standard deviation of baseline severity.
-_ATTENTION_DRAWN, _ATTENTION_ABSENT = 0.15, 0.35
+_ATTENTION_DRAWN, _ATTENTION_ABSENT = 0.25, 0.50
 
 
 def draw_labs(rng: np.random.Generator, cohort: Cohort, course: Course) -> Events:
@@ -104,9 +102,7 @@ def _panel(rng: np.random.Generator, cohort: Cohort, course: Course, panel: Pane
     ]
 
 
-def _samples(
-    rng: np.random.Generator, cohort: Cohort, course: Course, panel: Panel
-) -> tuple[IntArray, IntArray]:
+def _samples(rng: np.random.Generator, cohort: Cohort, course: Course, panel: Panel) -> tuple[IntArray, IntArray]:
     """Stay index and time of each sample of a panel."""
     starts = np.arange(FIRST_HOUR, LAST_HOUR, panel.every_hours)
     shape = (cohort.stays, starts.size)

@@ -31,9 +31,7 @@ class Quantity:
         low, high = self._scale(np.array([-1.0, 1.0])).tolist()
         return low, high
 
-    def measure(
-        self, rng: np.random.Generator, course: Course, stay: IntArray, hours: FloatArray
-    ) -> FloatArray:
+    def measure(self, rng: np.random.Generator, course: Course, stay: IntArray, hours: FloatArray) -> FloatArray:
         """Unrounded values at rows of (stay index, hours since ICU admission), with errors of measurement."""
         deviation = rng.standard_normal(stay.size)
         if self.variable is not None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ehr_attack.synthetic.catalogue import CHART_ITEMS, LAB_ITEMS
 from ehr_attack.synthetic.charting import SKIN_WORDS
-from ehr_attack.synthetic.cohort import BoolArray, Cohort, Fault, Source
+from ehr_attack.synthetic.cohort import BoolArray, Cohort, Source
 from ehr_attack.synthetic.events import DAY, HOUR, MINUTE, Events, Mark
 from ehr_attack.synthetic.laboratory import DETECTION_LIMITS, PANELS, URINE_WORDS
 from ehr_attack.synthetic.severity import IntArray
@@ -21,7 +21,7 @@ Columns = dict[str, Any]
 # Seven digits, so that no identifier can be taken for one of MIMIC's (at most six).
 _SUBJECT_BASE, _ADMISSION_BASE, _STAY_BASE = 1_000_000, 2_000_000, 3_000_000
 _SHIFT_HOURS, _NURSES = 12, 3_000
-_WARNING_RATE, _UNLINKED_RATE = 0.02, 0.16
+_WARNING_RATE, _UNLINKED_RATE = 0.02, 0.07
 _EMERGENCY_ROOM, _LATER_DEATH, _DEATH_REGISTERED = 0.6, 0.25, 0.8
 _SYSTEM_NAMES = ("carevue", "metavision")
 
@@ -67,7 +67,6 @@ def admissions(rng: np.random.Generator, cohort: Cohort, ids: Identifiers) -> Co
     """Columns of ADMISSIONS, one row an admission."""
     died, patient = cohort.members.died, cohort.members.patient
     count = died.size
-    donor = cohort.fault == Fault.ORGAN_DONOR
     has_chart = np.maximum.reduceat(cohort.charted, cohort.members.first_stay)
     by_emergency_room = rng.random(count) < _EMERGENCY_ROOM
     arrived = cohort.admitted - rng.integers(60, 600, count) * MINUTE
@@ -87,7 +86,7 @@ def admissions(rng: np.random.Generator, cohort: Cohort, ids: Identifiers) -> Co
         "ETHNICITY": _words(rng, _ETHNICITIES, count),
         "EDREGTIME": _where(by_emergency_room, arrived),
         "EDOUTTIME": _where(by_emergency_room, cohort.admitted + 30 * MINUTE),
-        "DIAGNOSIS": _override(_words(rng, _DIAGNOSES, count), donor, "ORGAN DONOR"),
+        "DIAGNOSIS": _override(_words(rng, _DIAGNOSES, count), cohort.donor, "ORGAN DONOR"),
         "HOSPITAL_EXPIRE_FLAG": died.astype(np.int64),
         "HAS_CHARTEVENTS_DATA": has_chart.astype(np.int64),
     }
