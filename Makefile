@@ -6,6 +6,9 @@ CORES ?= all
 # An overlay of workflow/presets, by name: make run PRESET=quick
 PRESET ?=
 SHARED := $(or $(EHR_ATTACK_SHARED),../shared)
+# Sets of the PhysioNet 2012 challenge to download, and where to
+SETS ?= a
+PHYSIONET2012_DATA := data/physionet2012
 # Another index to take torch from as well, for example that of a CUDA release: make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
@@ -19,7 +22,7 @@ TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)",$$/\1/p' pyproject.toml)
 
 .PHONY: help
 help:  ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-19s %s\n", $$1, $$2}'
 	@echo "  variables: CORES=$(CORES) PRESET=$(PRESET) PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)"
 
 .PHONY: run
@@ -48,6 +51,19 @@ format: $(VENV)/.installed-lint  ## rewrite the code in the project's style
 demo-mimic3: export MIMIC3_DIR := $(or $(MIMIC3_DIR),$(SHARED)/data/mimiciii-demo-1.4)
 demo-mimic3: $(VENV)/.installed-run  ## the pipeline on the MIMIC-III demo (MIMIC3_DIR=<folder of CSV.gz>): results/mimic3
 	$(SNAKEMAKE) --configfile workflow/presets/mimic3.yaml
+
+.PHONY: demo-physionet2012
+demo-physionet2012: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))
+demo-physionet2012: $(VENV)/.installed-run  ## the pipeline on PhysioNet 2012 (PHYSIONET2012_DIR=<folder of sets>): results/physionet2012
+	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml
+
+.PHONY: data-physionet2012
+data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (SETS="a b c") into data/physionet2012; resumes
+	$(BIN)/ehr-attack download-physionet2012 --sets $(SETS) --to $(or $(PHYSIONET2012_DIR),$(PHYSIONET2012_DATA))
+
+.PHONY: estimate
+estimate: $(VENV)/.installed-run  ## what a run will cost, from a short calibration (PRESET=...)
+	$(BIN)/ehr-attack estimate $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)
 
 .PHONY: clean
 clean:  ## remove the virtual environment (results stay)

@@ -12,7 +12,7 @@ with job(snakemake.log[0]):
     from ehr_attack.variables import load_variables
 
     files, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
-    variables = load_variables(params.profile)
+    variables = load_variables(**params.variables)
     outcomes, perturbations = attack_fold(
         cohort=load_cohort(
             files.features, files.stays, files.folds, variables=variables, window_hours=params.window_hours

@@ -6,17 +6,19 @@ from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
     from ehr_attack.extraction import extract
-    from ehr_attack.paths import SQL_DIR
+    from ehr_attack.sources import SOURCES, load_shape
     from ehr_attack.variables import load_variables
 
+    source, variables = snakemake.params.source, load_variables(**snakemake.params.variables)
     extract(
-        tables={table: Path(path) for table, path in snakemake.input.items()},
-        variables=load_variables(snakemake.params.source["profile"]),
+        tables={view: [Path(path) for path in snakemake.input[view]] for view in snakemake.params.views},
+        variables=variables,
         cohort=snakemake.params.cohort,
         **snakemake.params.window,
-        source=snakemake.params.source["kind"],
-        source_info=snakemake.params.source,
-        sql_dir=SQL_DIR / "mimic3",
+        source=source["kind"],
+        source_info=source,
+        sql_dir=SOURCES[source["kind"]].sql_dir,
+        codes=load_shape(source["kind"]).codes,
         out_stays=Path(snakemake.output.stays),
         out_measurements=Path(snakemake.output.measurements),
         out_flow=Path(snakemake.output.flow),

@@ -11,7 +11,7 @@ with job(snakemake.log[0]):
     build_features(
         stays=Path(snakemake.input.stays),
         measurements=Path(snakemake.input.measurements),
-        variable_names=[variable.name for variable in load_variables(snakemake.params.profile)],
+        variable_names=[variable.name for variable in load_variables(**snakemake.params.variables)],
         **snakemake.params.window,
         out=Path(snakemake.output[0]),
     )

@@ -8,7 +8,7 @@ with job(snakemake.log[0]):
 
     merge_shards(
         **dict(snakemake.input.items()),
-        n_cells=snakemake.params.window_hours * len(load_variables(snakemake.params.profile)),
+        n_cells=snakemake.params.window_hours * len(load_variables(**snakemake.params.variables)),
         weight=snakemake.params.weight,
         out_outcomes=snakemake.output.outcomes,
         out_perturbations=snakemake.output.perturbations,

@@ -11,7 +11,7 @@ with job(snakemake.log[0]):
         model=snakemake.wildcards.model,
         mode=snakemake.wildcards.mode,
         **dict(snakemake.input.items()),
-        profile=snakemake.params.profile,
+        **snakemake.params.variables,
         published=True,
         out_dir=Path(snakemake.output[0]).parent,
         **snakemake.params.plots,

@@ -5,16 +5,13 @@ from pathlib import Path
 from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
-    from ehr_attack.paths import SQL_DIR
-    from ehr_attack.staging import stage_table
-    from ehr_attack.variables import item_ids, load_variables
+    from ehr_attack.sources import load_staging
+    from ehr_attack.variables import load_variables
 
-    table = snakemake.wildcards.table
-    stage_table(
-        table,
+    load_staging(snakemake.params.variables["kind"]).stage(
+        snakemake.wildcards.table,
         Path(snakemake.input[0]),
         Path(snakemake.output[0]),
-        item_ids(load_variables(snakemake.params.profile), table),
-        sql_dir=SQL_DIR / "mimic3",
+        load_variables(**snakemake.params.variables),
         threads=snakemake.threads,
     )

@@ -10,7 +10,7 @@ with job(snakemake.log[0]):
         **dict(snakemake.input.items()),
         model=snakemake.wildcards.model,
         mode=snakemake.wildcards.mode,
-        variable_names=[variable.name for variable in load_variables(snakemake.params.profile)],
+        variable_names=[variable.name for variable in load_variables(**snakemake.params.variables)],
         window_hours=snakemake.params.window_hours,
         resamples=snakemake.params.resamples,
         out=dict(snakemake.output.items()),

@@ -8,7 +8,7 @@ with job(snakemake.log[0]):
     from ehr_attack.variables import load_variables
 
     wildcards, params = snakemake.wildcards, snakemake.params
-    variables = load_variables(params.profile)
+    variables = load_variables(**params.variables)
     trained = train_fold(
         cohort=load_cohort(**dict(snakemake.input.items()), variables=variables, window_hours=params.window_hours),
         fold=int(wildcards.fold),

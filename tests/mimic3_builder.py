@@ -23,8 +23,8 @@ import pandas as pd
 from ehr_attack.extraction import extract
 from ehr_attack.paths import SQL_DIR
 from ehr_attack.sources import find_tables
-from ehr_attack.staging import stage_table
-from ehr_attack.variables import item_ids, load_variables
+from ehr_attack.sources.mimic3_staging import stage
+from ehr_attack.variables import load_variables
 
 INTIME = "2110-03-01 10:00:00"
 HEART_RATE, HEART_RATE_CAREVUE = 220045, 211
@@ -229,10 +229,10 @@ class Extracted:
 def staged(folder: Path, out: Path, *, threads: int = 1) -> dict[str, Path]:
     """Stage the tables of `folder` into `out`: table name -> Parquet file."""
     variables = load_variables()
-    tables = {table: out / f"{table}.parquet" for table in find_tables(folder) if table in HEADERS}
+    tables = {table: out / f"{table}.parquet" for table in find_tables("mimic3", folder) if table in HEADERS}
     for table, file in tables.items():
-        source = find_tables(folder)[table]
-        stage_table(table, source, file, item_ids(variables, table), sql_dir=SQL_DIR / "mimic3", threads=threads)
+        source = find_tables("mimic3", folder)[table]
+        stage(table, source, file, variables, threads=threads)
     return tables
 
 

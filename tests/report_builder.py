@@ -159,6 +159,7 @@ class MadeUpRun:
                 "los_hospital_days": days + random.gamma(2.0, 2.0, self.stays),
                 "died_in_hospital": died,
                 "source": random.choice(["carevue", "metavision"], self.stays),
+                "source_set": None,
                 "hours_observable": self.hours,
             }
         )

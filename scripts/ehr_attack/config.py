@@ -14,7 +14,8 @@ from jsonschema.validators import extend
 
 from ehr_attack.errors import UserError
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
-from ehr_attack.variables import load_variables
+from ehr_attack.sources.physionet2012 import WINDOW_HOURS as RECORD_HOURS
+from ehr_attack.variables import DEMOGRAPHIC, load_variables
 
 _WITHOUT_FOLDER = ("synthetic",)
 _TYPE_WORDS = {
@@ -149,6 +150,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"config key source.path: source.kind {source['kind']} reads no folder; set source.path to null."
     if source["kind"] not in _WITHOUT_FOLDER and source["path"] is None:
         yield f"config key source.path: source.kind {source['kind']} needs the folder of its tables; found null."
+    yield from _impossible_for_source(config)
     if lambdas["low"] > lambdas["high"]:
         yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
     if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
@@ -156,10 +158,35 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     if lambdas["count"] > 1 and lambdas["low"] == lambdas["high"]:
         yield "config key attack.lambdas.count: several lambdas need attack.lambdas.low below attack.lambdas.high."
     if not isinstance(config["attack"]["mutable"], str):
-        names = [variable.name for variable in load_variables(source["profile"])]
+        known = load_variables(source["profile"], source["kind"])
+        names = [variable.name for variable in known if variable.group != DEMOGRAPHIC]
         for name in config["attack"]["mutable"]:
             if name not in names:
-                yield f"config key attack.mutable: {name!r} is no variable; expected names out of {', '.join(names)}."
+                yield f"config key attack.mutable: {name!r} is no variable to change; expected names out of "
+                    f"{', '.join(names)}."
+
+
+def _impossible_for_source(config: Mapping[str, Any]) -> Iterator[str]:
+    """What the source cannot give."""
+    kind, profile, folds = config["source"]["kind"], config["source"]["profile"], config["folds"]
+    if kind != "physionet2012":
+        if profile == "all":
+            yield f"config key source.profile: all is for source.kind physionet2012; {kind} has clinical."
+        if folds["method"] == "by_set":
+            yield f"config key folds.method: by_set needs a source of several sets (physionet2012); {kind} has none."
+        return
+    if profile == "reproduction2023":
+        yield "config key source.profile: physionet2012 lacks the variables of reproduction2023; use clinical or all."
+    window, cohort = config["features"]["window_hours"], config["cohort"]
+    if window > RECORD_HOURS:
+        yield f"config key features.window_hours: {window}, but records of physionet2012 end at hour {RECORD_HOURS}."
+    if config["features"]["carry_in_hours"] > 0:
+        yield "config key features.carry_in_hours: records of physionet2012 begin at hour 0; set it to 0."
+    if cohort["min_icu_hours"] > RECORD_HOURS:
+        yield (
+            f"config key cohort.min_icu_hours: {cohort['min_icu_hours']:g}, but physionet2012 only tells that every "
+            f"stay lasted {RECORD_HOURS} hours; expected at most that."
+        )
 
 
 def load_config_file(path: Path) -> dict[str, Any]:

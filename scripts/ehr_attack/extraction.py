@@ -5,7 +5,7 @@ their settings, runs them in order and writes what they give.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ _SETTING_OF_RULE = {
 
 def extract(
     *,
-    tables: Mapping[str, Path],
+    tables: Mapping[str, Path | Sequence[Path]],
     variables: Sequence[Variable],
     cohort: Mapping[str, Any],
     window_hours: int,
@@ -60,17 +60,17 @@ def extract(
     out_flow: Path,
     threads: int,
     memory_limit_gb: float = 2.0,
-    item_columns: Sequence[str] = mimic3.ITEM_COLUMNS,
+    codes: Callable[[Variable], list[dict[str, Any]]] = mimic3.codes,
 ) -> None:
     """Write the canonical stays, measurements and cohort flow of a source. Time zero is the ICU intime.
 
-    tables: staged Parquet files by table name (`staging.stage_table`). cohort: `min_age_years`,
-    `min_icu_hours`, `min_hospital_hours`, `require_full_window`, `first_stay_only`. Measurements lie in
-    [-carry_in_hours, hours_observable) hours, are in canonical units and within the variable's plausible
-    range. sql_dir: the source's SQL (`workflow/sql/mimic3`), whose `candidates.sql` gives the ICU stays; what
-    follows is shared by all sources. source, source_info: written to the stays and to the flow. item_columns:
-    which of the variables' item ids apply. The three files' bytes do not depend on `threads`. Raises
-    UserError when no stay is left, with the counts.
+    tables: staged Parquet files by the name that the SQL texts know them by; several files are read as one table.
+    cohort: `min_age_years`, `min_icu_hours`, `min_hospital_hours`, `require_full_window`, `first_stay_only`.
+    Measurements lie in [-carry_in_hours, hours_observable) hours, are in canonical units and within the variable's
+    plausible range. sql_dir: the source's SQL: `candidates.sql` gives its ICU stays, `checks.sql` what must not be
+    there, `placed.sql` its values in hours of a stay; what follows is shared by all sources. codes: the rows that
+    join a variable to the source's values. source, source_info: written to the stays and to the flow. The three
+    files' bytes do not depend on `threads`. Raises UserError when a check fails or no stay is left, with the counts.
     """
     with ExitStack() as stack:
         # DuckDB itself writes the large file, so that memory stays flat; it appears only if all else worked.
@@ -79,15 +79,16 @@ def extract(
             session(scratch=measurements_file.parent, threads=threads, memory_limit_gb=memory_limit_gb)
         )
         connection.execute(read_sql(_SHARED_SQL, "macros"))
-        for name, file in tables.items():
-            connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({quoted(file)})")
+        for name, files in tables.items():
+            connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {_parquet(files)}")
         rules = {**_rules(cohort), "window_hours": window_hours}
-        _register(connection, "items", _item_table(variables, item_columns))
+        _register(connection, "items", _item_table(variables, codes))
         _register(connection, "steps", _step_table(rules))
 
         _create(connection, "candidates", read_sql(sql_dir, "candidates"))
-        _refuse_repeated_stays(connection)
+        _run_checks(connection, read_sql(sql_dir, "checks"))
         _create(connection, "reviewed", read_sql(_SHARED_SQL, "rules"), rules)
+        connection.execute(f"CREATE VIEW placed AS {read_sql(sql_dir, 'placed')}")
         _create(connection, "measured", read_sql(_SHARED_SQL, "measurements"), {"carry_in_hours": carry_in_hours})
         connection.execute(read_sql(_SHARED_SQL, "unmeasured"))
 
@@ -113,20 +114,23 @@ def _rules(cohort: Mapping[str, Any]) -> dict[str, Any]:
     return numbers | {name: bool(cohort[name]) for name in ("require_full_window", "first_stay_only")}
 
 
-def _item_table(variables: Sequence[Variable], item_columns: Sequence[str]) -> pa.Table:
-    """One row an item id of a variable, with what the measurements need of it."""
+def _parquet(files: Path | Sequence[Path]) -> str:
+    paths = [files] if isinstance(files, Path) else files
+    return f"read_parquet([{', '.join(quoted(path) for path in paths)}])"
+
+
+def _item_table(variables: Sequence[Variable], codes: Callable[[Variable], list[dict[str, Any]]]) -> pa.Table:
+    """One row a code of a variable, with what the measurements need of it."""
     rows = [
-        {
-            "table_name": variable.table,
-            "item_id": item.item_id,
+        code
+        | {
             "variable": variable.name,
             "variable_order": order,
-            "fahrenheit": item.fahrenheit,
             "low_exclusive": variable.low_exclusive,
             "high_inclusive": variable.high_inclusive,
         }
         for order, variable in enumerate(variables)
-        for item in dict.fromkeys(item for column in item_columns for item in variable.items[column])
+        for code in codes(variable)
     ]
     return pa.Table.from_pylist(rows)
 
@@ -152,15 +156,11 @@ def _create(
     connection.execute(f"CREATE TABLE {name} AS {select}", dict(parameters or {}))
 
 
-def _refuse_repeated_stays(connection: duckdb.DuckDBPyConnection) -> None:
-    """A key that stands twice in a table would silently count stays, and their measurements, twice."""
-    row = connection.execute("SELECT count(*) - count(DISTINCT stay_id) FROM candidates").fetchone()
-    if row is not None and row[0]:
-        raise UserError(
-            f"source.path: {count_text(row[0])} ICU stays are repeated or have no id. Expected ICUSTAY_ID "
-            "once in ICUSTAYS, HADM_ID once in ADMISSIONS and SUBJECT_ID once in PATIENTS; a table was "
-            "probably joined twice. Download it again."
-        )
+def _run_checks(connection: duckdb.DuckDBPyConnection, checks: str) -> None:
+    """Refuse a source that holds what it must not; each row of `checks` is a number of cases and a message."""
+    for cases, message in connection.execute(checks).fetchall():
+        if cases:
+            raise UserError(f"source.path: {count_text(cases)} {message}")
 
 
 def _empty_cohort(flow: Sequence[Mapping[str, Any]]) -> str:

@@ -31,10 +31,15 @@ STAYS = pa.schema(
         "los_hospital_days": _FLOAT,
         "died_in_hospital": _FLAG,
         "source": _TEXT,
+        "source_set": _TEXT,
         "hours_observable": _INT32,
     }
 )
-"""One row an ICU stay of the cohort; `hours_observable`: hourly steps of the window before the stay's end."""
+"""One row an ICU stay of the cohort, null where the source does not tell.
+
+`source_set`: the part of the source that the stay is from, where it has parts; `hours_observable`: hourly steps of
+the window before the stay's end.
+"""
 
 MEASUREMENTS = pa.schema({"stay_id": _INT64, "hours": _FLOAT, "variable": _TEXT, "value": _FLOAT})
 """One row a recorded value in canonical units; `hours` since ICU intime."""
@@ -46,7 +51,7 @@ def features_schema(variable_names: Sequence[str]) -> pa.Schema:
 
 
 FOLDS = pa.schema({"stay_id": _INT64, "fold": _INT32})
-"""One row a stay; the fold that holds it out for testing."""
+"""One row a stay; the fold that holds it out for testing, -1 where none does."""
 
 _RUN: _Fields = {"model": _TEXT, "seed": _INT64, "fold": _INT32}
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from ehr_attack.errors import UserError
-from ehr_attack.sources import csv_file, mimic3
+from ehr_attack.sources import csv_file
 from ehr_attack.sources.duck import copy_to_parquet, identifier, read_sql, session
 from ehr_attack.storage import atomic_path
 from ehr_attack.suppression import count_text
@@ -18,45 +18,71 @@ from ehr_attack.suppression import count_text
 _log = logging.getLogger(__name__)
 
 
-def stage_table(
+def stage_csv(
     table: str,
     source_file: Path,
     out: Path,
-    item_ids: Iterable[int] = (),
     *,
+    types: Mapping[str, str],
     sql_dir: Path,
     threads: int,
     memory_limit_gb: float = 2.0,
+    **placeholders: str,
 ) -> int:
     """Read `source_file` (CSV or CSV.gz) once; write what `sql_dir/<table>.sql` selects from it as Parquet.
 
-    table: lower-case name, a key of `sources.mimic3.TABLES`. item_ids: the items that event tables are
-    filtered to. sql_dir: the source's folder of SELECT texts (`workflow/sql/mimic3`). Rows are sorted by all
-    columns. Memory stays within `memory_limit_gb` whatever the size of the file. Returns the number of rows
-    kept. Raises UserError, and writes nothing, when the file is damaged, lacks a column, has no rows, or
-    holds a value of the wrong type.
+    table: lower-case name. types: DuckDB types of the columns that are read, by lower-case name. placeholders: what
+    replaces `{name}` in the SQL text. Rows are sorted by all columns. Memory stays within `memory_limit_gb` whatever
+    the size of the file. Returns the number of rows kept. Raises UserError, and writes nothing, when the file is
+    damaged, lacks a column, has no rows, or holds a value of the wrong type.
     """
-    source_file, types = Path(source_file), mimic3.TABLES[table]
+    source_file = Path(source_file)
     scan = csv_file.scan(source_file, csv_file.read_header(source_file), types)
-    # IN (NULL) is the list that matches nothing: a profile may do without one of the event tables.
-    ids = ", ".join(str(int(item)) for item in sorted(set(item_ids))) or "NULL"
-    select = read_sql(sql_dir, table, item_ids=ids)
+    select = read_sql(sql_dir, table, **placeholders)
+    return stage_selection(
+        table,
+        scan,
+        select,
+        source_file,
+        out,
+        explain=lambda error: csv_file.explain(error, source_file, types),
+        threads=threads,
+        memory_limit_gb=memory_limit_gb,
+    )
+
+
+def stage_selection(
+    view: str,
+    scan: str,
+    select: str,
+    source_file: Path,
+    out: Path,
+    *,
+    explain: Callable[[duckdb.Error], UserError],
+    threads: int,
+    memory_limit_gb: float = 2.0,
+) -> int:
+    """Write what `select` reads from the table expression `scan`, known as `view`, as Parquet sorted by all columns.
+
+    source_file: where it all comes from, for the log; a gzip file is checked to its end. explain: what an error of
+    DuckDB means to a user. Returns the number of rows kept.
+    """
     start = time.monotonic()
-    _log.info("%s: reading %.1f MB", source_file.name, source_file.stat().st_size / 1e6)
+    _log.info("%s: reading %.1f MB", source_file.name, csv_file.size_bytes(source_file) / 1e6)
     with (
         atomic_path(out) as temporary,
         _checked_to_its_end(source_file),
         session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
     ):
         try:
-            connection.execute(f"CREATE VIEW {identifier(table)} AS SELECT * FROM {scan}")
+            connection.execute(f"CREATE VIEW {identifier(view)} AS SELECT * FROM {scan}")
             # Sorted, the file depends on its rows alone: not on the threads, nor on a server's order.
             result = connection.execute(copy_to_parquet(f"SELECT * FROM ({select}) ORDER BY ALL", temporary))
             kept = _only_number(result)
         except duckdb.OutOfMemoryException:
             raise  # the session says what to do
         except duckdb.Error as error:
-            raise csv_file.explain(error, source_file, types) from None
+            raise explain(error) from None
     _log.info("%s: kept %s rows, %.1f s", source_file.name, count_text(kept), time.monotonic() - start)
     if not kept:
         _log.warning(

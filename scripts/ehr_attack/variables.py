@@ -1,18 +1,22 @@
 """The clinical variables: names, units, item ids and plausible ranges, read from `data/variables.csv`.
 
-A new variable is a new row of that file; a new profile is a new word in its `profile` column.
+A new variable is a new row of that file; a new profile is a new word in its `profile` column, which lists the
+profiles that a row belongs to.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ehr_attack.errors import UserError
 from ehr_attack.paths import VARIABLES_FILE
 
-VITAL, LAB = "vital", "lab"
+VITAL, LAB, OTHER, DEMOGRAPHIC = "vital", "lab", "other", "demographic"
+"""Groups of variables. A demographic one describes the patient: no feasible attack changes it."""
+
 _ITEM_COLUMNS = ("mimic3_carevue", "mimic3_metavision", "mimic4")
+_PHYSIONET2012 = "physionet2012"
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Variable:
     """A clinical variable in its canonical unit.
 
     A value v is plausible when `low_exclusive < v <= high_inclusive`; `precision` is the step at which it is charted.
-    `items` maps an item-id column (`mimic3_carevue`, `mimic3_metavision`, `mimic4`) to the ids that hold the variable.
+    `items` maps an item-id column (`mimic3_carevue`, `mimic3_metavision`, `mimic4`) to the ids that hold the variable;
+    `physionet2012` holds its parameters in the records of the PhysioNet 2012 challenge.
     """
 
     name: str
@@ -43,23 +48,31 @@ class Variable:
     physionet2012: tuple[str, ...] = ()
 
 
-def load_variables(profile: str = "clinical", path: Path = VARIABLES_FILE) -> tuple[Variable, ...]:
-    """Read the variables of `profile`, in the order of the file: vital signs, then laboratory values.
+def load_variables(
+    profile: str = "clinical", kind: str = "mimic3", path: Path = VARIABLES_FILE
+) -> tuple[Variable, ...]:
+    """Read the variables of `profile` that a source of `kind` has, in the order of the file.
 
-    Raises UserError for an unknown profile or a malformed file.
+    kind: a `source.kind` (synthetic records are MIMIC-III-shaped). Raises UserError for an unknown profile or a
+    malformed file.
     """
     try:
         with path.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
+            rows = [(row["profile"].split("|"), row) for row in csv.DictReader(lines)]
     except OSError as error:
         raise UserError(f"{path}: the table of variables cannot be read ({error.strerror}).") from error
-    profiles = sorted({row["profile"] for row in rows} - {"all"})
+    profiles = sorted({name for names, _ in rows for name in names})
     if profile not in profiles:
         raise UserError(f"source.profile: {profile!r} is not in {path.name}; expected one of {', '.join(profiles)}.")
-    return tuple(_variable(row, path) for row in rows if row["profile"] in ("all", profile))
+    variables = (_variable(row, path) for names, row in rows if profile in names)
+    return tuple(variable for variable in variables if _is_in(variable, kind))
 
 
-def item_ids(variables: tuple[Variable, ...], table: str) -> tuple[int, ...]:
+def _is_in(variable: Variable, kind: str) -> bool:
+    return bool(variable.physionet2012) if kind == _PHYSIONET2012 else any(variable.items.values())
+
+
+def item_ids(variables: Sequence[Variable], table: str) -> tuple[int, ...]:
     """All MIMIC-III item ids of `variables` that lie in `table`, sorted, without repeats."""
     ids = {
         item.item_id

@@ -84,7 +84,7 @@ def test_hidden_ages(extract):
 
 
 def raw_rows(demo: Path, table: str):
-    with gzip.open(find_tables(demo)[table], "rt", newline="") as lines:
+    with gzip.open(find_tables("mimic3", demo)[table], "rt", newline="") as lines:
         yield from csv.DictReader(lines)
 
 

@@ -50,9 +50,12 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
         ("run.seeds", [0, 0], r"run\.seeds: found \[0, 0\]; expected a list without repeats"),
         ("run.seeds", [], r"run\.seeds"),
         ("training.models", ["gru7"], r"training\.models: found 'gru7'; expected one of lstm"),
-        ("source.kind", "mimic9", r"source\.kind: found 'mimic9'; expected one of synthetic, mimic3"),
+        ("source.kind", "mimic9", r"source\.kind: found 'mimic9'; expected one of synthetic, mimic3, physionet2012"),
         ("source.kind", "mimic3", r"source\.path: source\.kind mimic3 needs the folder"),
         ("source.path", "somewhere", r"source\.path: source\.kind synthetic reads no folder"),
+        ("source.profile", "all", r"source\.profile: all is for source\.kind physionet2012"),
+        ("folds.method", "by_set", r"folds\.method: by_set needs a source of several sets"),
+        ("folds.held_out_sets", "b", r"folds\.held_out_sets: found 'b'; expected a list or null"),
         ("attack.lambdas", {"low": 1.0, "high": 0.5}, r"attack\.lambdas\.low: 1\.0 is larger than"),
         ("attack.lambdas.count", 1, r"attack\.lambdas\.count: one lambda needs"),
         ("attack.mutable", ["sodium", "sodum"], r"attack\.mutable: 'sodum' is no variable"),
@@ -74,6 +77,24 @@ def test_a_mistake_ends_in_one_line_that_names_the_key(shipped, key, value, mess
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("features.window_hours", 49, r"features\.window_hours: 49, but records of physionet2012 end at hour 48"),
+        ("features.carry_in_hours", 1, r"features\.carry_in_hours: records of physionet2012 begin at hour 0"),
+        ("cohort.min_icu_hours", 72, r"cohort\.min_icu_hours: 72, but .* lasted 48 hours"),
+        ("source.profile", "reproduction2023", r"source\.profile: physionet2012 lacks"),
+        ("source.path", None, r"source\.path: source\.kind physionet2012 needs the folder"),
+        ("attack.mutable", ["calcium"], r"attack\.mutable: 'calcium' is no variable to change"),
+    ],
+)
+def test_what_physionet2012_cannot_give_is_named(shipped, key, value, message):
+    source = changed(changed(shipped, "source.kind", "physionet2012"), "source.path", "sets")
+    validated_config(source)
+    with pytest.raises(UserError, match=message):
+        validated_config(changed(source, key, value))
+
+
 def test_source_path_is_expanded_from_the_environment(shipped, monkeypatch):
     monkeypatch.setenv("TABLES", "/data/mimic")
     config = changed(changed(shipped, "source.kind", "mimic3"), "source.path", "$TABLES/csv")
@@ -92,6 +113,7 @@ def test_patient_examples_are_on_for_synthetic_records_only(shipped):
 
 def test_every_preset_is_a_valid_overlay(project_dir, shipped, monkeypatch):
     monkeypatch.setenv("MIMIC3_DIR", "/data")
+    monkeypatch.setenv("PHYSIONET2012_DIR", "/data")
     presets = sorted((project_dir / "workflow" / "presets").glob("*.yaml"))
     assert presets
     for preset in presets:

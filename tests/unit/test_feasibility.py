@@ -96,3 +96,12 @@ def test_mutable_names_pick_variables():
     assert sorted(set(np.argwhere(cells)[:, 2])) == [1]
     with pytest.raises(UserError, match=r"attack\.mutable: sodium is not a variable"):
         mutable_cells(["sodium"], OBSERVED, N_HOURS, PREPROCESSING)
+
+
+def test_a_fixed_variable_is_never_mutable():
+    for rule in ("all", "observed", ["dbp"]):
+        free = mutable_cells(rule, OBSERVED, N_HOURS, PREPROCESSING)
+        cells = mutable_cells(rule, OBSERVED, N_HOURS, PREPROCESSING, fixed=["dbp"])
+        dbp = PREPROCESSING.variable_names.index("dbp")
+        assert not cells[..., dbp].any()
+        assert np.array_equal(np.delete(cells, dbp, axis=2), np.delete(free, dbp, axis=2))

@@ -29,6 +29,7 @@ def write_extract(folder: Path, observable: dict[int, int], rows: list[Measureme
     stays = pd.DataFrame({"stay_id": ids, "subject_id": ids, "hadm_id": ids, "hours_observable": observable.values()})
     stays = stays.assign(intime=moment(INTIME), outtime=moment(INTIME, 72), age_years=60.0, sex="F", source="test")
     stays = stays.assign(care_unit="MICU", los_icu_days=3.0, los_hospital_days=4.0, died_in_hospital=False)
+    stays = stays.assign(source_set=None)
     paths = {"stays": folder / "stays.parquet", "measurements": folder / "measurements.parquet"}
     write_frame(stays, paths["stays"], schemas.STAYS)
     by_column = list(zip(*rows, strict=True)) or [[], [], [], []]

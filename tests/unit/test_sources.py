@@ -23,7 +23,7 @@ def folder_with(tmp_path: Path, *names: str) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".CSV.GZ"])
 def test_tables_are_found_in_any_case_compressed_or_not(tmp_path, case, suffix):
     names = {table: case(table) + suffix for table in NEEDED}
-    found = find_tables(folder_with(tmp_path, *names.values()))
+    found = find_tables("mimic3", folder_with(tmp_path, *names.values()))
     assert found == {table: tmp_path / name for table, name in names.items()}
 
 
@@ -35,7 +35,7 @@ def test_dictionaries_are_taken_where_present_and_other_files_ignored(tmp_path):
         "CHARTEVENTS.csv.gz.part",
         "LABEVENTS.csv.md5",
     ]
-    found = find_tables(folder_with(tmp_path, *(f"{table}.csv" for table in NEEDED), *others))
+    found = find_tables("mimic3", folder_with(tmp_path, *(f"{table}.csv" for table in NEEDED), *others))
     assert set(found) == {*NEEDED, "d_items"}
 
 
@@ -43,18 +43,18 @@ def test_a_folder_named_like_a_table_is_not_a_table(tmp_path):
     folder = folder_with(tmp_path, *(f"{table}.csv" for table in NEEDED[1:]))
     (folder / "admissions.csv").mkdir()
     with pytest.raises(UserError, match="no file for ADMISSIONS"):
-        find_tables(folder)
+        find_tables("mimic3", folder)
 
 
 def test_the_published_file_is_preferred_to_its_unpacked_copy(tmp_path):
     names = [f"{table}.csv.gz" for table in NEEDED]
-    found = find_tables(folder_with(tmp_path, *names, "chartevents.csv"))
+    found = find_tables("mimic3", folder_with(tmp_path, *names, "chartevents.csv"))
     assert found["chartevents"] == tmp_path / "chartevents.csv.gz"
 
 
 def test_missing_tables_are_named_together_with_folder_and_remedy(tmp_path):
     with pytest.raises(UserError) as caught:
-        find_tables(folder_with(tmp_path, "ADMISSIONS.csv", "PATIENTS.csv.gz", "ICUSTAYS.csv"))
+        find_tables("mimic3", folder_with(tmp_path, "ADMISSIONS.csv", "PATIENTS.csv.gz", "ICUSTAYS.csv"))
     message = str(caught.value)
     assert "no file for CHARTEVENTS and LABEVENTS" in message
     assert str(tmp_path) in message and ".csv.gz" in message and "source.path" in message
@@ -62,14 +62,14 @@ def test_missing_tables_are_named_together_with_folder_and_remedy(tmp_path):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="no such folder") as caught:
-        find_tables(tmp_path / "nowhere")
+        find_tables("mimic3", tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(caught.value)
 
 
 def test_two_files_for_one_table_are_refused(tmp_path):
     names = [f"{table}.csv" for table in NEEDED]
     with pytest.raises(UserError, match=r"LABEVENTS\.csv and labevents\.csv hold the same table"):
-        find_tables(folder_with(tmp_path, *names, "LABEVENTS.csv"))
+        find_tables("mimic3", folder_with(tmp_path, *names, "LABEVENTS.csv"))
 
 
 def test_importing_sources_loads_no_heavy_library():

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from ehr_attack.errors import UserError
-from ehr_attack.paths import SQL_DIR
-from ehr_attack.staging import stage_table
-from ehr_attack.variables import item_ids, load_variables
+from ehr_attack.sources import mimic3_staging
+from ehr_attack.variables import load_variables
 from mimic3_builder import (
     GLUCOSE,
     HEART_RATE,
@@ -29,8 +28,7 @@ SECRET = "77777.7"
 def stage(table: str, file: Path, **options) -> pd.DataFrame:
     """Stage one file into a folder of its own and read the result."""
     out = file.parent / "out" / f"{table}.parquet"
-    items = item_ids(load_variables(), table)
-    stage_table(table, file, out, items, sql_dir=SQL_DIR / "mimic3", **{"threads": 1} | options)
+    mimic3_staging.stage(table, file, out, load_variables(), **{"threads": 1} | options)
     return pd.read_parquet(out)
 
 
@@ -112,7 +110,7 @@ def test_no_wanted_item_gives_no_rows_and_a_warning(tmp_path, caplog, labs):
     folder = labs.write(tmp_path)
     out = tmp_path / "out.parquet"
     with caplog.at_level(logging.WARNING):
-        kept = stage_table("labevents", folder / "LABEVENTS.csv", out, [], sql_dir=SQL_DIR / "mimic3", threads=1)
+        kept = mimic3_staging.stage("labevents", folder / "LABEVENTS.csv", out, [], threads=1)
     assert kept == 0 and len(pd.read_parquet(out)) == 0
     assert "LABEVENTS.csv holds none of the wanted items" in caplog.text
 

@@ -25,7 +25,7 @@ rule attack:
         mem_mb=4000,
         runtime=240,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         window_hours=WINDOW_HOURS,
         attack=block("attack", without=["modes"]),
         code=lambda wildcards: code(
@@ -53,7 +53,7 @@ rule merge_attack:
         mem_mb=2000,
         runtime=30,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         window_hours=WINDOW_HOURS,
         weight=C["susceptibility"]["weight"],
         code=code("merge_attack.py"),

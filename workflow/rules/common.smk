@@ -8,22 +8,25 @@ from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.paths import DATA_DIR, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE
-from ehr_attack.sources import find_tables
+from ehr_attack.sources import SOURCES, find_tables, held_out_sets, load_shape
 
 try:
     C = validated_config(config)
-    if C["source"]["kind"] != "synthetic":
-        EXTERNAL_TABLES = find_tables(Path(C["source"]["path"]))
+    KIND = C["source"]["kind"]
+    EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
+    BY_SET = C["folds"]["method"] == "by_set"
+    HELD_OUT_SETS = held_out_sets(EXTERNAL_TABLES, C["folds"]["held_out_sets"]) if BY_SET else []
 except UserError as error:
     sys.exit(f"ehr-attack: {error}")
 
 R = f"results/{C['run']['name']}"
 ENVS = f"{workflow.basedir}/envs"
 SCRIPTS = Path(workflow.basedir) / "scripts"
-PROFILE = C["source"]["profile"]
+SOURCE = SOURCES[KIND]
+VARIABLES = {"profile": C["source"]["profile"], "kind": KIND}
 WINDOW_HOURS = C["features"]["window_hours"]
 SEEDS = C["run"]["seeds"]
-FOLDS = range(C["folds"]["count"])
+FOLDS = range(len(HELD_OUT_SETS) if BY_SET else C["folds"]["count"])
 MODELS = C["training"]["models"]
 MODES = C["attack"]["modes"]
 SHARDS = range(C["attack"]["shards"])
@@ -56,13 +59,13 @@ def block(name, without=()):
 
 def source_table(wildcards):
     """The file of a source table; `ancient` outside, where a digest in params tells whether it has changed."""
-    if C["source"]["kind"] == "synthetic":
+    if KIND == "synthetic":
         return f"{R}/source/{wildcards.table.upper()}.csv.gz"
     return ancient(str(EXTERNAL_TABLES[wildcards.table]))
 
 
 def source_digest(wildcards):
-    if C["source"]["kind"] == "synthetic":
+    if KIND == "synthetic":
         return "made by rule synthetic"
     return data_digest(EXTERNAL_TABLES[wildcards.table])
 

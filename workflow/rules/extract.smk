@@ -1,14 +1,17 @@
 """Read the source once (stage), then choose the cohort and its measurements in SQL (extract).
 
-INPUT   the source's tables, CSV or CSV.gz
+INPUT   the source's tables: CSV or CSV.gz files, or the record files of a set
 OUTPUT  R/extract/staged/<table>.parquet: the rows and columns needed
         R/extract/stays.parquet, measurements.parquet, cohort_flow.json: canonical tables
 """
 
-STAGED_TABLES = ["admissions", "patients", "icustays", "chartevents", "labevents"]
-SOURCE_SQL = SQL_DIR / "mimic3"
+DICTIONARIES = ["d_items", "d_labitems"]
+STAGED_TABLES = sorted(set(EXTERNAL_TABLES or [name.lower() for name in SOURCE_NAMES]) - set(DICTIONARIES))
+VIEWS = {}
+for table in STAGED_TABLES:
+    VIEWS.setdefault(load_shape(KIND).views(table), []).append(f"{R}/extract/staged/{table}.parquet")
 EXTRACT_SQL = [
-    SOURCE_SQL / "candidates.sql",
+    *(SOURCE.sql_dir / f"{name}.sql" for name in ("candidates", "checks", "placed")),
     *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem != "features"),
 ]
 
@@ -27,9 +30,13 @@ rule stage:
         mem_mb=3000,
         runtime=120,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         source=source_digest,
-        code=lambda wildcards: code("stage.py", files=[SOURCE_SQL / f"{wildcards.table}.sql"]),
+        code=lambda wildcards: code(
+            "stage.py",
+            modules=[SOURCE.staging],
+            files=[SOURCE.sql_dir / f"{load_shape(KIND).views(wildcards.table)}.sql"],
+        ),
     message:
         "Reading table {wildcards.table}"
     script:
@@ -38,7 +45,7 @@ rule stage:
 
 rule extract:
     input:
-        **{table: f"{R}/extract/staged/{table}.parquet" for table in STAGED_TABLES},
+        **VIEWS,
     output:
         stays=f"{R}/extract/stays.parquet",
         measurements=f"{R}/extract/measurements.parquet",
@@ -52,10 +59,12 @@ rule extract:
         mem_mb=3000,
         runtime=120,
     params:
+        variables=VARIABLES,
+        views=list(VIEWS),
         source=block("source", without=["path", "database", "schema"]),
         cohort=block("cohort"),
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
-        code=code("extract.py", files=EXTRACT_SQL),
+        code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),
     message:
         "Choosing the cohort and its measurements"
     script:

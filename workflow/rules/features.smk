@@ -19,7 +19,7 @@ rule features:
         mem_mb=3000,
         runtime=60,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
         code=code("features.py", files=[SQL_DIR / "common" / "features.sql"]),
     message:

@@ -1,4 +1,4 @@
-"""Split the patients into cross-validation folds.
+"""Split the patients into cross-validation folds, at random or by the source's sets.
 
 INPUT   R/extract/stays.parquet
 OUTPUT  R/folds/folds.parquet: the fold that holds out each stay; patients never straddle folds
@@ -18,9 +18,9 @@ rule folds:
         mem_mb=1000,
         runtime=10,
     params:
-        folds=block("folds"),
+        folds={"held_out_sets": HELD_OUT_SETS} if BY_SET else {key: C["folds"][key] for key in ("count", "seed")},
         code=code("folds.py"),
     message:
-        "Splitting patients into {params.folds[count]} folds"
+        f"Splitting the patients into {len(FOLDS)} fold(s)"
     script:
         "../../scripts/folds.py"

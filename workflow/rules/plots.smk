@@ -74,7 +74,7 @@ rule plot_attack:
         mem_mb=2000,
         runtime=30,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         plots=block("plots"),
         code=code("plot_attack.py", files=[DATA_DIR / "published_susceptibility.csv"]),
     message:
@@ -98,7 +98,7 @@ rule plot_patients:
         mem_mb=4000,
         runtime=30,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         plots=block("plots"),
         code=code("plot_patients.py"),
     message:

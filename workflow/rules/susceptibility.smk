@@ -26,7 +26,7 @@ rule susceptibility:
         mem_mb=4000,
         runtime=60,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         window_hours=WINDOW_HOURS,
         resamples=C["susceptibility"]["bootstrap"],
         code=code("susceptibility.py"),

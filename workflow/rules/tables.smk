@@ -26,7 +26,7 @@ rule tables:
         mem_mb=2000,
         runtime=30,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         maps=[[model, mode] for model in MODELS for mode in MODES],
         code=code("tables.py", files=sorted(DATA_DIR.glob("published_*.csv"))),
     message:

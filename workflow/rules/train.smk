@@ -30,7 +30,7 @@ rule train:
         mem_mb=4000,
         runtime=240,
     params:
-        profile=PROFILE,
+        variables=VARIABLES,
         window_hours=WINDOW_HOURS,
         imputation=C["features"]["imputation"],
         train=block("training", without=["models"]),

@@ -75,15 +75,17 @@ def mutable_cells(
     observed: npt.NDArray[np.bool_],
     n_hours: npt.NDArray[np.int64],
     preprocessing: Preprocessing,
+    fixed: Sequence[str] = (),
 ) -> npt.NDArray[np.bool_]:
     """Cells that a constrained attack may change, bool (stays, hours, features).
 
     rule: `all`, `observed` (cells with a recorded value), or a list of variable names. Never the hours after the
-    end of a stay, nor a variable that training never saw. Raises UserError for an unknown variable.
+    end of a stay, nor a variable that training never saw, nor one of `fixed`. Raises UserError for an unknown
+    variable.
     """
     names = preprocessing.variable_names
     hours = np.arange(observed.shape[1])[None, :, None]
-    cells = (hours < n_hours[:, None, None]) & preprocessing.seen
+    cells = (hours < n_hours[:, None, None]) & preprocessing.seen & ~np.isin(names, list(fixed))
     if rule == "observed":
         return cells & observed
     if rule == "all":

@@ -20,7 +20,7 @@ from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import choose_device, make_deterministic
 from ehr_attack.progress import Progress
-from ehr_attack.variables import Variable
+from ehr_attack.variables import DEMOGRAPHIC, Variable
 
 _log = logging.getLogger(__name__)
 _CHUNK_ROWS = {"cpu": 64, "cuda": 4096, "mps": 1024}
@@ -66,7 +66,9 @@ def attack_fold(
     )  # fmt: skip
     stays = fold_stays[part]
     observed = ~np.isnan(cohort.features.values[stays])
-    mutable = mutable_cells(settings["mutable"], observed, cohort.features.n_hours[stays], checkpoint.preprocessing)
+    fixed = [variable.name for variable in variables if variable.group == DEMOGRAPHIC]
+    n_hours = cohort.features.n_hours[stays]
+    mutable = mutable_cells(settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
     victims = Victims(
         inputs=torch.from_numpy(inputs[part]).to(device),
         lengths=torch.from_numpy(cohort.features.n_hours[stays]).to(device),

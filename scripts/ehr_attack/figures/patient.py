@@ -47,6 +47,7 @@ def plot_patient(
     perturbations: Sequence[str | Path],
     features: str | Path,
     profile: str,
+    kind: str = "mimic3",
     out_dir: str | Path,
     dpi: int,
     style: str,
@@ -57,7 +58,7 @@ def plot_patient(
     identifier and no date appears in it. outcomes, perturbations: the merged tables of all seeds and folds;
     features: the run's. Raises UserError for an unknown style or profile or an unreadable table.
     """
-    variables = load_variables(profile)
+    variables = load_variables(profile, kind)
     attacks = _read(outcomes, [*_KEYS, "direction", *_SIZES, "p_clean", "p_adversarial"], selected=True)
     with use_style(style):
         stems = names.patient_figures(model, mode)

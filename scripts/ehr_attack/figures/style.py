@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ehr_attack.errors import UserError
 from ehr_attack.suppression import MINIMUM
-from ehr_attack.variables import LAB, VITAL, Variable
+from ehr_attack.variables import DEMOGRAPHIC, LAB, OTHER, VITAL, Variable
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ DIRECTION_COLOURS = {"0_to_1": "#c2410c", "1_to_0": "#1f5f8b"}
 # Two cues each, so that a print in grey still tells them apart.
 DIRECTION_LINES = {"0_to_1": "-", "1_to_0": (0, (5, 1.5))}
 DIRECTION_LABELS = {"0_to_1": "0→1, survivor to death", "1_to_0": "1→0, death to survivor"}
-GROUP_COLOURS = {VITAL: "#efbf63", LAB: "#6274bd"}
-GROUP_LABELS = {VITAL: "vital sign", LAB: "laboratory"}
+GROUP_COLOURS = {VITAL: "#efbf63", LAB: "#6274bd", OTHER: "#5f9e8f", DEMOGRAPHIC: "#8c8c8c"}
+GROUP_LABELS = {VITAL: "vital sign", LAB: "laboratory", OTHER: "treatment, output", DEMOGRAPHIC: "demographic"}
 
 # White stands for zero in both, so that an untouched cell looks untouched.
 SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list(

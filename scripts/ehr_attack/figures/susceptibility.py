@@ -46,6 +46,7 @@ def plot_attack(
     hours: str | Path,
     curves: str | Path,
     profile: str,
+    kind: str = "mimic3",
     published: bool,
     out_dir: str | Path,
     dpi: int,
@@ -54,11 +55,11 @@ def plot_attack(
     """Write the figures named by `names.attack_figures(model, mode)` as SVG and PNG into `out_dir`.
 
     cells, variables, hours, curves: the CELLS, VARIABLES, HOURS and ATTACK_CURVES tables of the attack;
-    profile: the variable profile, for labels and units; published: print the ranks of Sun 2018 beside the
-    bars. A direction with fewer than ten successfully attacked stays is replaced by a sentence. Raises
-    UserError for an unknown style or profile or an unreadable table.
+    profile, kind: the variable profile and the kind of source, for labels and units; published: print the ranks
+    of Sun 2018 beside the bars. A direction with fewer than ten successfully attacked stays is replaced by a
+    sentence. Raises UserError for an unknown style or profile or an unreadable table.
     """
-    known = load_variables(profile)
+    known = load_variables(profile, kind)
     table, hourly = read_frame(cells), read_frame(hours)
     with use_style(style):
         figures = {
@@ -91,7 +92,10 @@ def variables_figure(table: pd.DataFrame, variables: Sequence[Variable], ranks_p
         for axes, direction in zip(panels, names.DIRECTIONS, strict=True)
     ]
     if any(drawn):
-        groups = [Patch(color=GROUP_COLOURS[group], label=label) for group, label in GROUP_LABELS.items()]
+        used = {variable.group for variable in variables}
+        groups = [
+            Patch(color=GROUP_COLOURS[group], label=label) for group, label in GROUP_LABELS.items() if group in used
+        ]
         diamond = panels[0].plot([], [], "D", markerfacecolor="white", color=INK, label="S, with the maximum")
         figure.legend(handles=[*groups, *diamond], loc="outside lower center", ncols=3)
     return figure

@@ -22,6 +22,11 @@ def is_gzip(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(part.stat().st_size for part in path.iterdir()) if path.is_dir() else path.stat().st_size
+
+
 def check_gzip(path: Path) -> None:
     """Decompress the file to its end and compare its checksums, which DuckDB does not.
 
@@ -62,7 +67,7 @@ def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
     if missing := [column for column in types if column not in header]:
         raise UserError(
             f"{path}: no column {', '.join(missing)} in the header line. {found} Expected comma-separated "
-            "columns named as MIMIC-III names them (any case, any order); restore the original header line."
+            "columns named as the source names them (any case, any order); restore the original header line."
         )
     if repeated := sorted({column for column in header if header.count(column) > 1}):
         raise UserError(f"{path}: the header line names {', '.join(repeated)} twice. {found} Keep one of each.")

@@ -6,6 +6,11 @@ also those of PostgreSQL, so that both sources hand the same values to the SELEC
 """
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ehr_attack.sources.table_files import find_csv_tables
+from ehr_attack.variables import Variable
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "admissions": {
@@ -46,5 +51,20 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 OPTIONAL_TABLES = ("d_items", "d_labitems")
 """Dictionaries of item ids: used where present, not needed for the extracts."""
 
-ITEM_COLUMNS = ("mimic3_carevue", "mimic3_metavision")
-"""The columns of the table of variables that hold MIMIC-III's item ids."""
+_ITEM_COLUMNS = ("mimic3_carevue", "mimic3_metavision")
+
+
+def find_tables(folder: Path) -> dict[str, Path]:
+    """The tables in `folder`; see `table_files.find_csv_tables`."""
+    return find_csv_tables(folder, TABLES, OPTIONAL_TABLES, "MIMIC-III")
+
+
+def views(table: str) -> str:
+    """The name under which the SQL texts know a staged table."""
+    return table
+
+
+def codes(variable: Variable) -> list[dict[str, Any]]:
+    """One row an item id of `variable`: what joins it to the events (`workflow/sql/mimic3/placed.sql`)."""
+    items = dict.fromkeys(item for column in _ITEM_COLUMNS for item in variable.items[column])
+    return [{"table_name": variable.table, "item_id": item.item_id, "fahrenheit": item.fahrenheit} for item in items]

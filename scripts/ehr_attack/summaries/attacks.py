@@ -21,17 +21,19 @@ def write_attack_tables(
     variables: Sequence[str | Path],
     hours: Sequence[str | Path],
     profile: str,
+    kind: str = "mimic3",
     out_dir: str | Path,
 ) -> None:
     """Write `attack_summary.csv`, `rank_comparison.csv` and `paper_claims.csv` into `out_dir`.
 
     summaries, variables, hours: the ATTACK_SUMMARY, VARIABLES and HOURS tables of every model and mode;
-    profile: the variable profile. Raises UserError for an unreadable file or an unknown profile.
+    profile, kind: the variable profile and the kind of source. Raises UserError for an unreadable file or an unknown
+    profile.
     """
     summary, by_variable, by_hour = (
         pd.concat([read_frame(path) for path in paths], ignore_index=True) for paths in (summaries, variables, hours)
     )
-    claims = claims_table(summary, by_variable, by_hour, load_variables(profile), profile)
+    claims = claims_table(summary, by_variable, by_hour, load_variables(profile, kind), profile)
     write_csv(summary_table(summary), Path(out_dir) / "attack_summary.csv")
     write_csv(ranks_table(by_variable, profile), Path(out_dir) / "rank_comparison.csv")
     write_csv(claims, Path(out_dir) / "paper_claims.csv")
@@ -45,6 +47,7 @@ def write_susceptibility_tables(
     variables: str | Path,
     hours: str | Path,
     profile: str,
+    kind: str = "mimic3",
     out_dir: str | Path,
 ) -> None:
     """Write the tables named by `names.susceptibility_tables(model, mode)` into `out_dir`.
@@ -52,7 +55,7 @@ def write_susceptibility_tables(
     cells, variables, hours: the CELLS, VARIABLES and HOURS tables of the attack. Raises UserError for an
     unreadable file or an unknown profile.
     """
-    known = load_variables(profile)
+    known = load_variables(profile, kind)
     tables = {
         "variables": variables_table(read_frame(variables), known),
         "hours": hours_table(read_frame(hours)),

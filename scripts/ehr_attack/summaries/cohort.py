@@ -32,12 +32,18 @@ _QUARTILES = (25, 50, 75)
 
 
 def write_cohort_tables(
-    *, stays: str | Path, features: str | Path, flow: str | Path, profile: str, out_dir: str | Path
+    *,
+    stays: str | Path,
+    features: str | Path,
+    flow: str | Path,
+    profile: str,
+    kind: str = "mimic3",
+    out_dir: str | Path,
 ) -> None:
     """Write `cohort_flow.csv`, `cohort.csv` and `missingness.csv` into `out_dir`.
 
-    stays, features: the tables of those schemas; flow: `cohort_flow.json`; profile: the variable profile.
-    Raises UserError for an unreadable file or an unknown profile.
+    stays, features: the tables of those schemas; flow: `cohort_flow.json`; profile, kind: the variable profile and
+    the kind of source. Raises UserError for an unreadable file or an unknown profile.
     """
     try:
         steps = flow_table(read_json(flow)["steps"])
@@ -48,7 +54,7 @@ def write_cohort_tables(
         ) from error
     write_csv(steps, Path(out_dir) / "cohort_flow.csv")
     write_csv(cohort_table(read_frame(stays)), Path(out_dir) / "cohort.csv")
-    write_csv(missingness_table(features, load_variables(profile)), Path(out_dir) / "missingness.csv")
+    write_csv(missingness_table(features, load_variables(profile, kind)), Path(out_dir) / "missingness.csv")
 
 
 def flow_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -8,10 +8,11 @@ SELECT
     CAST(age_years AS double) AS age_years,
     sex,
     care_unit,
-    hours_between(intime, outtime) / 24 AS los_icu_days,
-    hours_between(admittime, dischtime) / 24 AS los_hospital_days,
+    icu_hours / 24 AS los_icu_days,
+    hospital_hours / 24 AS los_hospital_days,
     died_in_hospital,
     $source AS source,
+    source_set,
     hours_observable
 FROM reviewed
 WHERE excluded_by IS NULL

@@ -1,32 +1,24 @@
 -- One row is one ICU stay of the source, with the first rule of the cohort that excludes it (null: none does).
--- The order of the rules is that of the cohort flow. The stay ends when the patient leaves the unit or dies.
-WITH timed AS (
-    SELECT *, least(outtime, coalesce(deathtime, outtime)) AS end_time
-    FROM candidates
-),
-
-ruled AS (
+-- The order of the rules is that of the cohort flow. A length of stay that the source does not tell (null) breaks no
+-- rule: the sources that lack it hold only stays that are long enough.
+WITH ruled AS (
     SELECT
         *,
-        hours_between(intime, end_time) AS hours_to_end,
         CASE
             WHEN age_years IS NULL OR age_years < $min_age_years
                 THEN 'age'
-            WHEN
-                intime IS NULL OR outtime IS NULL OR admittime IS NULL OR dischtime IS NULL
-                OR died_in_hospital IS NULL
-                OR dischtime < admittime OR deathtime < admittime OR outtime <= intime OR deathtime <= intime
+            WHEN times_unusable OR died_in_hospital IS NULL
                 THEN 'time_order'
             WHEN organ_donor
                 THEN 'organ_donor'
-            WHEN hours_between(intime, outtime) < $min_icu_hours
+            WHEN icu_hours < $min_icu_hours
                 THEN 'icu_hours'
-            WHEN hours_between(admittime, dischtime) < $min_hospital_hours
+            WHEN hospital_hours < $min_hospital_hours
                 THEN 'hospital_hours'
             WHEN $require_full_window AND hours_to_end < $window_hours
                 THEN 'full_window'
         END AS broken_rule
-    FROM timed
+    FROM candidates
 ),
 
 ranked AS (

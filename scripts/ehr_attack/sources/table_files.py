@@ -1,0 +1,61 @@
+"""Finding CSV tables in a folder, by file name only (nothing is opened)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ehr_attack.errors import UserError
+
+_SUFFIXES = (".csv.gz", ".csv")
+
+
+def find_csv_tables(folder: Path, needed: Iterable[str], optional: Iterable[str], database: str) -> dict[str, Path]:
+    """Find tables in `folder`: lower-case table name -> file.
+
+    File names may be in upper or lower case and end in `.csv.gz` or `.csv`. Where a table is there both ways,
+    the compressed file is taken: it is the one as published, and it can be checked to its end. Those of `optional`
+    are included where present. `database`: the source's name, for messages. Raises UserError when the folder or a
+    needed table is missing, or when two files claim one table.
+    """
+    needed = list(needed)
+    files = files_in(folder, f"the {database} tables as CSV files")
+    tables = {table: _files_of(table, files) for table in (*needed, *optional)}
+    missing = [table.upper() for table in needed if not tables[table]]
+    if missing:
+        raise UserError(
+            f"{folder}: no file for {listed(missing)}. Expected {listed([table.upper() for table in needed])}, each as "
+            "<TABLE>.csv or <TABLE>.csv.gz, in upper or lower case. Download what is missing into this folder, or set "
+            "source.path to the folder that holds the tables."
+        )
+    doubled = [path.name for paths in tables.values() if len(paths) > 1 for path in paths]
+    if doubled:
+        raise UserError(f"{folder}: {listed(doubled)} hold the same table. Keep one file a table.")
+    return {table: paths[0] for table, paths in tables.items() if paths}
+
+
+def files_in(folder: Path, expected: str) -> list[Path]:
+    """What lies in `folder`, sorted. Raises UserError when it is no folder or may not be read."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder. Expected a folder with {expected}; "
+            "set source.path to the folder that you downloaded them to."
+        )
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the folder cannot be read ({error.strerror}). Expected a folder with {expected} that this "
+            "user may read; check its permissions."
+        ) from error
+
+
+def listed(names: list[str]) -> str:
+    """The names in words: `A, B and C`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _files_of(table: str, files: list[Path]) -> list[Path]:
+    """The files named after `table`, of the first suffix that has any."""
+    for suffix in _SUFFIXES:
+        if found := [path for path in files if path.name.lower() == table + suffix and path.is_file()]:
+            return found
+    return []
