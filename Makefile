@@ -33,6 +33,10 @@ run: $(VENV)/.installed-run  ## set up, then the whole pipeline on the synthetic
 test: $(VENV)/.installed-test  ## set up, then all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: nightly
+nightly: demo-physionet2012 $(VENV)/.installed-test  ## the full run on PhysioNet 2012, and what it must show
+	$(BIN)/python -m pytest tests/nightly $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.installed-lint  ## ruff, mypy --strict, snakefmt --check, snakemake --lint
 	$(BIN)/ruff check .

@@ -9,14 +9,14 @@ with job(snakemake.log[0]):
     from ehr_attack.summaries.cohort import write_cohort_tables
     from ehr_attack.summaries.models import write_model_tables
 
-    files, variables, out_dir = snakemake.input, snakemake.params.variables, Path(snakemake.output[0]).parent
-    write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **variables, out_dir=out_dir)
+    files, chosen, out_dir = snakemake.input, snakemake.params.variables, Path(snakemake.output[0]).parent
+    write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **chosen, out_dir=out_dir)
     write_model_tables(metrics=files.metrics, flow=files.flow, out_dir=out_dir)
     write_attack_tables(
         summaries=files.summaries,
         variables=files.variables,
         hours=files.hours,
-        **variables,
+        **chosen,
         out_dir=out_dir,
     )
     for (model, mode), cells, variables, hours in zip(
@@ -28,6 +28,6 @@ with job(snakemake.log[0]):
             cells=cells,
             variables=variables,
             hours=hours,
-            **variables,
+            **chosen,
             out_dir=out_dir,
         )

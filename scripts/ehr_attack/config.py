@@ -162,8 +162,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
         names = [variable.name for variable in known if variable.group != DEMOGRAPHIC]
         for name in config["attack"]["mutable"]:
             if name not in names:
-                yield f"config key attack.mutable: {name!r} is no variable to change; expected names out of "
-                    f"{', '.join(names)}."
+                yield f"config key attack.mutable: {name!r} is no variable to change; expected {', '.join(names)}."
 
 
 def _impossible_for_source(config: Mapping[str, Any]) -> Iterator[str]:

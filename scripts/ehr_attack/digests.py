@@ -33,7 +33,12 @@ def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path]
 
 
 def data_digest(path: Path) -> str:
-    """Digest of a data file: of all its bytes up to 1 MB, else of its size, first and last 64 kB."""
+    """Digest of a data file: of all its bytes up to 1 MB, else of its size, first and last 64 kB.
+
+    Of a folder of many small files: of their names and all their bytes.
+    """
+    if path.is_dir():
+        return _folder_digest(path)
     size = path.stat().st_size
     if size <= _WHOLE_BYTES:
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -42,6 +47,16 @@ def data_digest(path: Path) -> str:
         file.seek(-_EDGE_BYTES, 2)
         tail = file.read()
     return f"{size}:{hashlib.sha256(head + tail).hexdigest()}"
+
+
+def _folder_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path.name}:{len(content)}:".encode())
+            digest.update(content)
+    return digest.hexdigest()
 
 
 @lru_cache

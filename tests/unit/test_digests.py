@@ -100,3 +100,17 @@ def test_a_data_digest_sees_small_files_whole_and_large_ones_by_size_and_ends(tm
         content[offset] = 1
         large.write_bytes(content)
         assert digests.data_digest(large) != digest_large
+
+
+def test_the_digest_of_a_folder_tells_names_and_bytes_apart(tmp_path):
+    def folder(name, files):
+        made = tmp_path / name
+        made.mkdir()
+        for file, content in files.items():
+            (made / file).write_bytes(content)
+        return digests.data_digest(made)
+
+    first = folder("one", {"1.txt": b"ab", "2.txt": b"c"})
+    assert first == folder("same", {"2.txt": b"c", "1.txt": b"ab"})
+    others = [{"1.txt": b"a", "2.txt": b"bc"}, {"1.txt": b"ab", "3.txt": b"c"}, {"1.txt": b"ab"}]
+    assert len({first, *(folder(f"other{i}", files) for i, files in enumerate(others))}) == 4

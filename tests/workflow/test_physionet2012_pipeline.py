@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from physionet2012_builder import write_set
-from workflow.conftest import SMALL, Project, copy_project, merged
+from workflow.conftest import Project, copy_project, merged
 
 STAYS_A_SET = 150
 
@@ -39,9 +39,12 @@ def run(project_dir, two_sets, tmp_path_factory) -> Project:
     overlay = {
         "source": {"kind": "physionet2012", "path": str(two_sets), "profile": "all"},
         "folds": {"method": "by_set"},
+        # Enough training and steps that some attacks succeed.
+        "training": {"epochs": 6, "lr": 0.01},
+        "attack": {"steps": 60},
         "report": {"patient_examples": True},
     }
-    config = merged(yaml.safe_load((project.folder / "config.yaml").read_text()), merged(SMALL, overlay))
+    config = merged(yaml.safe_load((project.folder / "config.yaml").read_text()), overlay)
     (project.folder / "config.yaml").write_text(yaml.safe_dump(config))
     project.snakemake()
     return project
@@ -68,7 +71,7 @@ def test_every_variable_of_the_source_is_a_feature_and_age_is_never_changed(run)
         pd.concat(map(pd.read_parquet, results(run).glob(f"attacks/lstm/{mode}/*/*/perturbations.parquet")))
         for mode in ("ista", "sun2018")
     )
-    assert "age" not in set(ista["variable"])
+    assert len(ista) > 0 and "age" not in set(ista["variable"])
     assert "age" in set(sun2018["variable"])  # the published attack knows no rule
 
 

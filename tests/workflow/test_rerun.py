@@ -44,6 +44,10 @@ CODE_EDITS = {
     "scripts/ehr_attack/figures/models.py": {"plot_model", "report"},
     "workflow/sql/mimic3/labevents.sql": {"stage", *AFTER_STAGE},
     "workflow/sql/mimic3/candidates.sql": {"extract", *AFTER_EXTRACT},
+    "workflow/sql/mimic3/placed.sql": {"extract", *AFTER_EXTRACT},
+    "workflow/sql/physionet2012/records.sql": set(),
+    "scripts/ehr_attack/sources/physionet2012_staging.py": set(),
+    "scripts/ehr_attack/sources/mimic3_staging.py": {"stage", *AFTER_STAGE},
     "workflow/sql/common/features.sql": {"features", *AFTER_FOLDS},
 }
 
