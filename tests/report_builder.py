@@ -158,8 +158,8 @@ class MadeUpRun:
                 "los_icu_days": days,
                 "los_hospital_days": days + random.gamma(2.0, 2.0, self.stays),
                 "died_in_hospital": died,
-                "source": random.choice(["carevue", "metavision"], self.stays),
-                "source_set": None,
+                "source": self.kind,
+                "source_set": random.choice(["a", "b"], self.stays),
                 "hours_observable": self.hours,
             }
         )

@@ -22,7 +22,7 @@ from ehr_attack.suppression import (
 from ehr_attack.variables import Variable, load_variables
 
 _NAN = float("nan")
-_PARTS = {"sex": "Sex", "care_unit": "Care unit", "source": "Charting system"}
+_PARTS = {"sex": "Sex", "care_unit": "Care unit", "source_set": "Set"}
 _QUANTITIES = {
     "age_years": "Age [years]",
     "los_icu_days": "ICU stay [days]",
@@ -83,7 +83,8 @@ def flow_table(steps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def cohort_table(stays: pd.DataFrame) -> pd.DataFrame:
     """Who was studied: characteristic, level, count (text), percent, median, q25, q75.
 
-    stays: STAYS rows. Counts and shares of fewer than ten stays are hidden, also from subtraction.
+    stays: STAYS rows; what the source does not tell is left out. Counts and shares of fewer than ten stays are
+    hidden, also from subtraction.
     """
     total, deaths = len(stays), int(stays["died_in_hospital"].sum())
     rows: list[tuple[object, ...]] = [
@@ -91,16 +92,20 @@ def cohort_table(stays: pd.DataFrame) -> pd.DataFrame:
         ("Patients", "", count_text(stays["subject_id"].nunique()), _NAN, _NAN, _NAN, _NAN),
         ("Died in hospital", "", part_text(deaths, total), percent(deaths, total), _NAN, _NAN, _NAN),
     ]
-    for column, label in _PARTS.items():
+    for column, label in _told(stays, _PARTS):
         counts = stays[column].fillna("unknown").astype(str).value_counts().sort_index()
         texts = partition_texts([int(count) for count in counts])
         for level, count, text in zip(counts.index, counts, texts, strict=True):
             share = percent(int(count), total) if text == str(count) else _NAN
             rows.append((label, level, text, share, _NAN, _NAN, _NAN))
-    for column, label in _QUANTITIES.items():
+    for column, label in _told(stays, _QUANTITIES):
         low, middle, high = _quartiles(stays[column].dropna().to_numpy(dtype=np.float64))
         rows.append((label, "", "", _NAN, middle, low, high))
     return pd.DataFrame(rows, columns=["characteristic", "level", "count", "percent", "median", "q25", "q75"])
+
+
+def _told(stays: pd.DataFrame, labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(column, label) for column, label in labels.items() if stays[column].notna().any()]
 
 
 def missingness_table(features: str | Path, variables: Sequence[Variable]) -> pd.DataFrame:
