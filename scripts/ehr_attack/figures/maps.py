@@ -18,6 +18,7 @@ from ehr_attack.figures.style import (
     INK,
     MUTED,
     SEQUENTIAL,
+    extra_height,
     label_with_unit,
     new_figure,
     say,
@@ -43,7 +44,7 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
 
     cells: CELLS rows; a direction with fewer than ten successfully attacked stays is replaced by a sentence.
     """
-    figure = new_figure(3.9)
+    figure = new_figure(3.9 + extra_height(variables))
     rows = cells[cells["direction"] == direction]
     n_stays = int(rows["n_stays"].max()) if len(rows) else 0
     if n_stays < MINIMUM:
@@ -71,7 +72,7 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
 
 def measures_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
     """Four small maps: GMP, GAP, GPP and the robust S_q95."""
-    figure = new_figure(5.6)
+    figure = new_figure(5.6 + extra_height(variables, panels=2))
     rows = cells[cells["direction"] == direction]
     n_stays = int(rows["n_stays"].max()) if len(rows) else 0
     title = f"Measures, {DIRECTION_LABELS[direction]}"

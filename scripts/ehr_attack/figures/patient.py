@@ -26,6 +26,7 @@ from ehr_attack.figures.style import (
     DIVERGING,
     INK,
     MUTED,
+    extra_height,
     new_figure,
     say,
     small_font,
@@ -99,7 +100,7 @@ def patient_figure(
     row_of = {variable.name: row for row, variable in enumerate(variables)}
     known = changes[changes["variable"].isin(row_of)]
     grid[known["variable"].map(row_of), known["hour"]] = known["delta_scaled"]
-    figure = new_figure(4.1)
+    figure = new_figure(4.1 + extra_height(variables))
     axes = figure.subplots()
     top = float(np.abs(grid).max()) or 1.0
     image = maps.draw_map(axes, grid, variables, DIVERGING, top=top, bottom=-top)

@@ -1,6 +1,6 @@
 """The look of every figure: sizes, fonts, colours and words; colour-blind safe and readable at print size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,8 @@ DIRECTION_LINES = {"0_to_1": "-", "1_to_0": (0, (5, 1.5))}
 DIRECTION_LABELS = {"0_to_1": "0→1, survivor to death", "1_to_0": "1→0, death to survivor"}
 GROUP_COLOURS = {VITAL: "#efbf63", LAB: "#6274bd", OTHER: "#5f9e8f", DEMOGRAPHIC: "#8c8c8c"}
 GROUP_LABELS = {VITAL: "vital sign", LAB: "laboratory", OTHER: "treatment, output", DEMOGRAPHIC: "demographic"}
+
+_USUAL_ROWS, _INCHES_A_ROW = 19, 0.17
 
 # White stands for zero in both, so that an untouched cell looks untouched.
 SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list(
@@ -105,6 +107,11 @@ def new_figure(height: float, width: float = 1.0) -> Figure:
     """A figure of `height` inches and a share `width` of the full width; larger styles grow both alike."""
     full = float(matplotlib.rcParams["figure.figsize"][0])
     return Figure(figsize=(full * width, height * full / PAPER_WIDTH), layout="constrained")
+
+
+def extra_height(variables: Sequence[Variable], panels: int = 1) -> float:
+    """Inches to add to a figure's height when it has more rows, a variable each, than the paper's 19."""
+    return panels * _INCHES_A_ROW * max(0, len(variables) - _USUAL_ROWS)
 
 
 def small_font(share: float = 0.85) -> float:

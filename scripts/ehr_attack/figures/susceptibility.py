@@ -20,6 +20,7 @@ from ehr_attack.figures.style import (
     GROUP_LABELS,
     INK,
     MUTED,
+    extra_height,
     new_figure,
     say,
     small_font,
@@ -85,7 +86,7 @@ def variables_figure(table: pd.DataFrame, variables: Sequence[Variable], ranks_p
     table: VARIABLES rows. ranks_profile: the variable profile under which to print the ranks of Sun 2018 at
     the right (shared analytes only, re-ranked), or None for none.
     """
-    figure = new_figure(4.1)
+    figure = new_figure(4.1 + extra_height(variables))
     panels = figure.subplots(1, 2)
     drawn = [
         _variable_bars(axes, table[table["direction"] == direction], direction, variables, ranks_profile)
