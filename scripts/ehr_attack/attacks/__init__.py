@@ -20,6 +20,9 @@ class ModeEntry:
     constrained: bool
 
 
+CHUNK_ROWS = {"cpu": 64, "cuda": 4096, "mps": 1024}
+"""Rows attacked at once where the config leaves it open: 64 stay in a CPU's cache; a GPU wants thousands."""
+
 MODES = {
     "sun2018": ModeEntry("ehr_attack.attacks.sun2018", constrained=False),
     "ista": ModeEntry("ehr_attack.attacks.ista", constrained=True),

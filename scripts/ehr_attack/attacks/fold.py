@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from ehr_attack.attacks import load_mode
+from ehr_attack.attacks import CHUNK_ROWS, load_mode
 from ehr_attack.attacks.engine import FinishedRows, SearchSettings, Victims, freeze, in_chunks, search
 from ehr_attack.attacks.feasibility import Rules, mutable_cells
 from ehr_attack.attacks.mode import Mode
@@ -23,8 +23,6 @@ from ehr_attack.progress import Progress
 from ehr_attack.variables import DEMOGRAPHIC, Variable
 
 _log = logging.getLogger(__name__)
-_CHUNK_ROWS = {"cpu": 64, "cuda": 4096, "mps": 1024}
-"""On a CPU, 64 rows stay in the cache; a GPU wants thousands."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def _search_settings(mode: Mode, settings: dict[str, Any], device: torch.device)
         steps=settings["steps"],
         rate=settings["rate"],
         kappa=settings["kappa"] if mode.constrained else 0.0,
-        chunk_rows=settings["chunk_rows"] or _CHUNK_ROWS[device.type],
+        chunk_rows=settings["chunk_rows"] or CHUNK_ROWS[device.type],
     )
 
 

@@ -1,0 +1,281 @@
+"""The need of every rule of the workflow, from counts, the pilot, the calibration and constants. Pure arithmetic."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ehr_attack.estimate import constants as known
+from ehr_attack.estimate.calibration import Calibration
+from ehr_attack.estimate.pilot import Measured, Pilot
+from ehr_attack.estimate.plan import Plan, RuleEstimate
+from ehr_attack.estimate.workload import Workload
+
+_ALL_CORRECT = 1.0
+_FULL_DPI = 150
+
+
+def mean_updates(kind: str, steps: int) -> float:
+    """Updates of a row, averaged over all rows, when the search is given up after `steps`; at most `steps`."""
+    source = kind if kind in known.UPDATES_A_ROW else "synthetic"
+    curve = known.UPDATES_A_ROW[source]
+    for (x0, y0), (x1, y1) in itertools.pairwise(curve):
+        if steps <= x1:
+            return y0 + (y1 - y0) * (steps - x0) / (x1 - x0)
+    last_steps, last_updates = curve[-1]
+    return last_updates + known.STILL_SEARCHING[source] * (steps - last_steps)
+
+
+def make_plan(
+    config: Mapping[str, Any], pilot: Pilot, calibration: Calibration, workload: Workload, *, cores: int
+) -> Plan:
+    """The need of a run of the checked `config` on `cores` cores and the GPUs that the calibration found."""
+    costs = _Costs(config, pilot, calibration, workload)
+    rules = [
+        *costs.first_stages(),
+        costs.folds(),
+        costs.train(),
+        costs.evaluate(),
+        costs.attack(),
+        costs.merge_attack(),
+        costs.susceptibility(),
+        *costs.figures(),
+        costs.tables(),
+        costs.report(),
+    ]
+    return Plan(rules, cores, calibration.gpus)
+
+
+@dataclass(frozen=True)
+class _Costs:
+    config: Mapping[str, Any]
+    pilot: Pilot
+    calibration: Calibration
+    work: Workload
+
+    def first_stages(self) -> list[RuleEstimate]:
+        pilot, duckdb = self.pilot, known.DUCKDB_MEMORY
+        stages = [
+            self._measured("stage", pilot.stage, duckdb + self._sorted(pilot.stage.sorted_rows), threads=2),
+            self._measured("extract", pilot.extract, duckdb + self._sorted(pilot.extract.sorted_rows), threads=2),
+            self._measured("features", pilot.features, duckdb + self._sorted(pilot.extract.rows)),
+        ]
+        if pilot.synthetic is None:
+            return stages
+        return [self._measured("synthetic", pilot.synthetic, known.LIGHT_MEMORY), *stages]
+
+    def folds(self) -> RuleEstimate:
+        return self._rule("folds", 1, rows=self.work.stays, disk=self.work.stays * known.FOLD_BYTES + known.FILE_BYTES)
+
+    def train(self) -> RuleEstimate:
+        work = self.work
+        seconds = disk = 0.0
+        for name in work.models:
+            cost = self.calibration.models[name]
+            epoch = work.trained_on * cost.train_seconds + work.validated_on * cost.predict_seconds
+            seconds += self._load_seconds + work.epochs * epoch + work.stays * cost.predict_seconds
+            disk += cost.weight_bytes + known.DESCRIPTION_BYTES + 2 * known.FILE_BYTES
+            disk += work.stays * known.PREDICTION_BYTES + work.epochs * known.HISTORY_BYTES
+        prepare = known.PREPARE_BYTES_A_CELL[self.config["features"]["imputation"]]
+        activations = max(self.calibration.models[name].activation_bytes for name in work.models)
+        batch = activations * known.COPIES_OF_ACTIVATIONS * self.config["training"]["batch_size"]
+        return self._rule(
+            "train",
+            len(work.models) * work.trainings,
+            rows=len(work.models) * work.trainings * work.stays,
+            seconds=work.trainings * seconds,
+            disk=work.trainings * disk,
+            memory=known.TRAIN_MEMORY + prepare * self._cohort_cells + batch,
+            on_gpu=self.calibration.train_device == "cuda",
+        )
+
+    def evaluate(self) -> RuleEstimate:
+        work = self.work
+        of_a_seed = known.EVALUATE_SECONDS_A_GROUP * (work.folds + 1) + known.EVALUATE_SECONDS_A_STAY * work.stays
+        return self._rule(
+            "evaluate",
+            len(work.models),
+            seconds=len(work.models) * work.seeds * self._resamples * of_a_seed,
+            disk=len(work.models) * 4 * known.FILE_BYTES,
+        )
+
+    def attack(self) -> RuleEstimate:
+        steps = self.config["attack"]["steps"]
+        jobs = len(self.work.models) * len(self.work.modes) * self.work.trainings * self.work.shards
+        updates = mean_updates(self.config["source"]["kind"], steps)
+        about = self._attack_seconds(self.work.attack_rows(), updates, jobs)
+        most = self._attack_seconds(self.work.attack_rows(_ALL_CORRECT), steps, jobs)
+        activations = max(self.calibration.models[name].activation_bytes for name in self.work.models)
+        # The margins that prove a flip are computed in float64, hence as much again.
+        chunk = 2 * activations * known.COPIES_OF_ACTIVATIONS * self.calibration.chunk_rows
+        changes = self._changes_of_a_fold / self.work.shards * known.MERGE_BYTES_A_CHANGE
+        return self._rule(
+            "attack",
+            jobs,
+            rows=self._pairs * self.work.attack_rows(),
+            seconds=about,
+            disk=self._outcome_files(self.work.shards),
+            memory=known.ATTACK_MEMORY + known.LOAD_BYTES_A_CELL * self._cohort_cells + chunk + changes,
+            on_gpu=self.calibration.attack_device == "cuda",
+            most_rows=self._pairs * self.work.attack_rows(_ALL_CORRECT),
+            most_seconds=most,
+        )
+
+    def merge_attack(self) -> RuleEstimate:
+        changes = self._changes_of_a_fold
+        return self._rule(
+            "merge_attack",
+            self._pairs * self.work.trainings,
+            rows=self._pairs * self.work.attack_rows(),
+            seconds=self._pairs * self.work.trainings * changes * known.MERGE_SECONDS_A_CHANGE,
+            disk=self._outcome_files(1),
+            memory=known.LIGHT_MEMORY + changes * known.MERGE_BYTES_A_CHANGE,
+            most_rows=self._pairs * self.work.attack_rows(_ALL_CORRECT),
+        )
+
+    def susceptibility(self) -> RuleEstimate:
+        changes = self._changes_of_a_fold * self.work.trainings
+        stacked = self.work.attacked() * self.work.trainings * self.work.cells
+        resampling = self._resamples * stacked * known.RESAMPLE_SECONDS_A_CELL
+        return self._rule(
+            "susceptibility",
+            self._pairs,
+            seconds=self._pairs * (changes * known.SUSCEPTIBILITY_SECONDS_A_CHANGE + resampling),
+            disk=self._pairs * known.MAPS_BYTES,
+            memory=self._memory_of_changes + stacked * known.STACK_BYTES_A_CELL,
+        )
+
+    def figures(self) -> list[RuleEstimate]:
+        models, pairs = len(self.work.models), self._pairs
+        # About half of the bytes are PNG files, whose size grows with the resolution.
+        size = 0.5 + 0.5 * (self.config["plots"]["dpi"] / _FULL_DPI) ** 2
+        drawn = [
+            self._rule("plot_model", models, disk=models * known.MODEL_FIGURES_BYTES * size),
+            self._rule("plot_attack", pairs, disk=pairs * self._drawn(known.ATTACK_FIGURES_BYTES) * size),
+        ]
+        if not self.config["report"]["patient_examples"]:
+            return drawn
+        disk = pairs * self._drawn(known.PATIENT_FIGURES_BYTES) * size
+        return [*drawn, self._rule("plot_patients", pairs, disk=disk, memory=self._memory_of_changes)]
+
+    def tables(self) -> RuleEstimate:
+        memory = known.LIGHT_MEMORY + known.LOAD_BYTES_A_CELL * self._cohort_cells
+        disk = known.TABLES_BYTES + self._pairs * known.TABLES_BYTES_A_MODE
+        return self._rule("tables", 1, disk=disk, memory=memory)
+
+    def report(self) -> RuleEstimate:
+        return self._rule("report", 1, disk=known.REPORT_BYTES + self._pairs * self._drawn(known.REPORT_BYTES_A_MODE))
+
+    @property
+    def _pairs(self) -> int:
+        return len(self.work.models) * len(self.work.modes)
+
+    @property
+    def _resamples(self) -> int:
+        return int(self.config["susceptibility"]["bootstrap"])
+
+    @property
+    def _cohort_cells(self) -> float:
+        return self.work.stays * self.work.cells
+
+    @property
+    def _load_seconds(self) -> float:
+        return self._cohort_cells * known.LOAD_SECONDS_A_CELL
+
+    @property
+    def _changed_cells(self) -> dict[str, float]:
+        """Changed cells of a row, averaged over rows, by mode."""
+        share, cells = known.CHANGED_SHARE, self.work.cells * self._patience
+        return {mode: share.get(mode, share[known.OTHER_MODE]) * cells for mode in self.work.modes}
+
+    @property
+    def _changes_of_a_fold(self) -> float:
+        """Changed cells of the attack of one mode on one fold, of the mode that changes most."""
+        return self.work.attacked() * self.work.lambdas * max(self._changed_cells.values())
+
+    @property
+    def _memory_of_changes(self) -> float:
+        changes = self._changes_of_a_fold * self.work.trainings
+        cohort = known.LOAD_BYTES_A_CELL * self._cohort_cells
+        return known.LIGHT_MEMORY + cohort + changes * known.SUSCEPTIBILITY_BYTES_A_CHANGE
+
+    @property
+    def _patience(self) -> float:
+        """Updates of a row over those of the measured runs, at most 1: a search given up early changes less."""
+        kind, steps = self.config["source"]["kind"], self.config["attack"]["steps"]
+        return min(mean_updates(kind, steps) / mean_updates(kind, 100), 1.0)
+
+    def _drawn(self, sizes: tuple[float, float]) -> float:
+        """The size of a drawing between that of empty and that of full maps."""
+        empty, full = sizes
+        return empty + (full - empty) * self._patience
+
+    def _attack_seconds(self, rows: float, updates: float, jobs: int) -> float:
+        """Seconds of all attack jobs; `rows` of each model and mode make `updates` updates on average."""
+        costs = [self.calibration.attacks[pair] for pair in itertools.product(self.work.models, self.work.modes)]
+        return jobs * self._load_seconds + sum(
+            rows * (updates * cost.step_seconds + cost.row_seconds) for cost in costs
+        )
+
+    def _outcome_files(self, files_a_fold: int) -> float:
+        """Bytes of outcomes and perturbations, in so many files of each for a fold."""
+        rows = self.work.attack_rows()
+        of_rows = sum(
+            rows * (known.OUTCOME_BYTES + changed * known.CHANGE_BYTES.get(mode, known.CHANGE_BYTES[known.OTHER_MODE]))
+            for mode, changed in self._changed_cells.items()
+        )
+        files = self._pairs * self.work.trainings * files_a_fold
+        return len(self.work.models) * of_rows + files * (known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
+
+    @staticmethod
+    def _sorted(rows: float) -> float:
+        return min(rows * known.SORT_BYTES_A_ROW, known.DUCKDB_LIMIT)
+
+    def _measured(self, rule: str, measured: Measured, memory: float, threads: int = 1) -> RuleEstimate:
+        spilled = max(measured.sorted_rows * known.SORT_BYTES_A_ROW - known.DUCKDB_LIMIT, 0.0)
+        return self._rule(
+            rule,
+            measured.jobs,
+            rows=measured.rows,
+            seconds=measured.seconds,
+            longest=measured.longest or measured.seconds,
+            disk=measured.bytes,
+            memory=memory,
+            threads=threads,
+            temporary=spilled,
+        )
+
+    def _rule(
+        self,
+        rule: str,
+        jobs: int,
+        *,
+        rows: float = 0.0,
+        seconds: float = 0.0,
+        longest: float | None = None,
+        disk: float = 0.0,
+        memory: float = known.LIGHT_MEMORY,
+        threads: int = 1,
+        on_gpu: bool = False,
+        temporary: float = 0.0,
+        most_rows: float | None = None,
+        most_seconds: float | None = None,
+    ) -> RuleEstimate:
+        """seconds: the work of all jobs, to which each one's start is added; longest: that of the longest job."""
+        start = known.STARTS[rule] * self.calibration.start_seconds
+        most_seconds = seconds if most_seconds is None else most_seconds
+        return RuleEstimate(
+            rule=rule,
+            jobs=jobs,
+            rows=rows,
+            seconds=jobs * start + seconds,
+            longest=start + (seconds / jobs if longest is None else longest),
+            memory_bytes=memory,
+            disk_bytes=disk,
+            most_rows=rows if most_rows is None else most_rows,
+            most_seconds=jobs * start + most_seconds,
+            most_longest=start + (most_seconds / jobs if longest is None else longest),
+            threads=threads,
+            on_gpu=on_gpu,
+            temporary_bytes=temporary,
+        )

@@ -1,0 +1,85 @@
+"""How many jobs and rows a config makes: counting only, nothing is measured here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CORRECT_SHARE = 0.75
+"""Held-out stays that a model classifies correctly, which are those that may be attacked: an assumption."""
+
+VALIDATION_SHARE = 1 / 8
+"""Training stays that are set aside to choose the epoch (`folds.inner_validation`)."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The counts of a run. stays, deaths: of the cohort (expected values, so not whole numbers)."""
+
+    stays: float
+    deaths: float
+    cells: int
+    folds: int
+    sets: int
+    seeds: int
+    models: tuple[str, ...]
+    modes: tuple[str, ...]
+    shards: int
+    lambdas: int
+    epochs: int
+    oversampled: bool
+    max_stays: int | None
+
+    @classmethod
+    def of(
+        cls, config: Mapping[str, Any], *, stays: float, deaths: float, variables: int, folds: int, sets: int
+    ) -> "Workload":
+        """config: a checked config; folds: how many models a seed; sets: parts that folds hold out one of."""
+        training, attack = config["training"], config["attack"]
+        return cls(
+            stays=stays,
+            deaths=deaths,
+            cells=config["features"]["window_hours"] * variables,
+            folds=folds,
+            sets=sets,
+            seeds=len(config["run"]["seeds"]),
+            models=tuple(training["models"]),
+            modes=tuple(attack["modes"]),
+            shards=attack["shards"],
+            lambdas=attack["lambdas"]["count"],
+            epochs=training["epochs"],
+            oversampled=training["class_balance"] == "oversample",
+            max_stays=attack["max_stays"],
+        )
+
+    @property
+    def trainings(self) -> int:
+        """Training jobs of one model."""
+        return self.seeds * self.folds
+
+    @property
+    def held_out(self) -> float:
+        """Held-out stays of a fold."""
+        return self.stays / self.sets
+
+    @property
+    def trained_on(self) -> float:
+        """Stays of an epoch of training; oversampling draws the rarer outcome up to the commoner one."""
+        stays = (self.stays - self.held_out) * (1 - VALIDATION_SHARE)
+        if not self.oversampled or not self.stays:
+            return stays
+        rarer = min(self.deaths, self.stays - self.deaths) / self.stays
+        return stays * 2 * (1 - rarer)
+
+    @property
+    def validated_on(self) -> float:
+        """Stays that are predicted at the end of every epoch."""
+        return (self.stays - self.held_out) * VALIDATION_SHARE
+
+    def attacked(self, correct_share: float = CORRECT_SHARE) -> float:
+        """Attacked stays of a fold."""
+        correct = self.held_out * correct_share
+        return correct if self.max_stays is None else min(float(self.max_stays), correct)
+
+    def attack_rows(self, correct_share: float = CORRECT_SHARE) -> float:
+        """Rows (stay x lambda) of one model and mode, over seeds and folds."""
+        return self.trainings * self.attacked(correct_share) * self.lambdas
