@@ -3,16 +3,32 @@
 Entry point: checks config.yaml, includes one file a stage from workflow/rules, and asks for the report.
 """
 
+import os
 import sys
+import time
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+# The library beside this file, here and in every job: never one that happens to be installed.
+LIBRARY = f"{workflow.basedir}/scripts"
+sys.path.insert(0, LIBRARY)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 
+from ehr_attack import runtime
+from ehr_attack.config import read_config_file
+
+STARTED = time.time()
 # Under `--directory`, a config.yaml there wins over the project's own.
 CONFIG_DIR = "." if Path("config.yaml").exists() else workflow.basedir
+
+runtime.set_verbosity(workflow.output_settings.verbose)
+with runtime.clear_errors():
+    # Snakemake itself writes to .snakemake, and reads the config below, in ways that end in tracebacks.
+    runtime.check_writable(Path(".snakemake"))
+    read_config_file(Path(CONFIG_DIR, "config.yaml"))
 
 
 configfile: f"{CONFIG_DIR}/config.yaml"
@@ -39,3 +55,7 @@ rule all:
     default_target: True
     input:
         f"{R}/report/index.html",
+
+
+onerror:
+    runtime.show_failures(Path(R, "logs"), since=STARTED)

@@ -1,6 +1,7 @@
 """Choosing the device that a job computes on, and making torch deterministic on it."""
 
 import logging
+import os
 
 import torch
 
@@ -33,6 +34,8 @@ def choose_device(wanted: str, key: str) -> torch.device:
 
 def make_deterministic(seed: int, threads: int = 1) -> None:
     """Seed torch and make it deterministic; one thread a job keeps CPU results independent of the machine's load."""
+    # cuBLAS is deterministic with this setting only, and reads it when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ehr_attack.errors import UserError
+from ehr_attack.suppression import count_text, part_text
 
 NEVER_HELD_OUT = -1
 """The fold of stays that every model is trained on."""
@@ -27,7 +28,7 @@ def assign_folds(stays: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     patients = ordered["subject_id"].nunique()
     if patients < count:
         raise UserError(
-            f"folds.count: {count} folds need at least {count} patients, but the cohort has {patients}. "
+            f"folds.count: {count} folds need at least {count} patients, but the cohort has {count_text(patients)}. "
             "Lower folds.count or widen the cohort (cohort.*)."
         )
     labels = ordered["died_in_hospital"].to_numpy(dtype=np.int8)
@@ -88,10 +89,11 @@ def _grouped_parts(
 ) -> npt.NDArray[np.int64]:
     if np.bincount(labels, minlength=2).min() < count:
         # scikit-learn would split all the same, or raise; the caller's message names the config key.
-        deaths = int(labels.sum())
+        deaths, stays = int(labels.sum()), labels.size
         raise UserError(
-            f"folds.count: the cohort's stays hold {deaths} deaths and {labels.size - deaths} survivors, too few to "
-            f"spread over {count} parts. Lower folds.count or widen the cohort (cohort.*)."
+            f"folds.count: the cohort's stays hold {part_text(deaths, stays)} deaths and "
+            f"{part_text(stays - deaths, stays)} survivors, too few to spread over {count} parts. Lower folds.count or "
+            "widen the cohort (cohort.*)."
         )
     splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     part = np.empty(labels.size, dtype=np.int64)

@@ -1,5 +1,6 @@
 """Reading and writing files: always whole files, by a temporary name and a rename, never a pickle."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,28 +16,38 @@ import pyarrow.parquet as pq
 
 from ehr_attack.errors import UserError
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` when the block ends without an error.
 
     The target's folder is made when missing. On any error the temporary file is removed and `target` is left as it was.
-    Raises UserError when the folder cannot be written to.
+    Raises UserError when the folder cannot be written to. An OSError that says that the device is full names `target`.
     """
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
+        if error.errno in _NO_SPACE:
+            error.filename = str(target)
+            raise
         raise UserError(
             f"{target.parent}: cannot write here ({error.strerror}). Expected a folder that this user may write to; "
-            "check its permissions and the free space, or choose another folder with `snakemake --directory`."
+            "check its owner and permissions, or choose another folder with `snakemake --directory <folder>`."
         ) from error
     try:
         # A folder of its own keeps the suffix of the name, which some writers read the format from.
         temporary = scratch / target.name
         yield temporary
         os.replace(temporary, target)
+    except OSError as error:
+        # Writers name no file then, or one in the scratch folder, which nobody will find.
+        if error.errno in _NO_SPACE and str(scratch) in str(error.filename or scratch):
+            error.filename = str(target)
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import skip_or_fail
+from real_parts import skip_or_fail
 from report_builder import MadeUpRun, make_report, place_figures, write_tables
 
 _BINARIES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

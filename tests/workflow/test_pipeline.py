@@ -76,6 +76,14 @@ def test_figures_of_single_patients_are_for_their_owner_only(finished):
     assert all(path.stat().st_mode & 0o077 == 0 for path in private.iterdir())
 
 
+def test_jobs_run_the_library_beside_the_snakefile_not_the_installed_one(project):
+    module = project.folder / "scripts/ehr_attack/folds.py"
+    module.write_text(module.read_text() + "\nraise SystemExit('this copy')\n")
+    done = project.snakemake("results/small/folds/folds.parquet", check=False)
+    assert done.returncode != 0
+    assert "this copy" in done.stdout + done.stderr
+
+
 def test_gpu_resources_are_on_training_and_attack_only(project_dir):
     text = "".join(path.read_text() for path in sorted((project_dir / "workflow" / "rules").glob("*.smk")))
     rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]

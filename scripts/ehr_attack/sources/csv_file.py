@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-import duckdb
-
 from ehr_attack.errors import UserError
 from ehr_attack.sources.duck import quoted
 
@@ -65,6 +63,8 @@ def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
     """
     found = f"Found: {', '.join(header)}."
     if missing := [column for column in types if column not in header]:
+        if len(missing) == len(types):
+            found = "The first line names no column at all."  # it is a record then, which may not be quoted
         raise UserError(
             f"{path}: no column {', '.join(missing)} in the header line. {found} Expected comma-separated "
             "columns named as the source names them (any case, any order); restore the original header line."
@@ -79,8 +79,8 @@ def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
     )
 
 
-def explain(error: duckdb.Error, path: Path, types: Mapping[str, str]) -> UserError:
-    """What a DuckDB error on this file means to a user, without DuckDB's own text, which quotes records."""
+def explain(error: Exception, path: Path, types: Mapping[str, str]) -> UserError:
+    """What an error of DuckDB on this file means to a user, without DuckDB's own text, which quotes records."""
     text = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", text)
     place = f"{path}, line {line[1]}" if line else str(path)
@@ -110,8 +110,8 @@ def _open_text(path: Path) -> IO[str]:
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, _DAMAGED):
         return UserError(
-            f"{path}: the gzip file is cut short, damaged or not compressed at all. Download it "
-            "again and compare it with the published checksum (SHA256SUMS.txt); a file that is not "
+            f"{path}: the gzip file is cut short, damaged or not compressed at all. Expected a whole gzip file. "
+            "Download it again and compare it with the published checksum (SHA256SUMS.txt); a file that is not "
             "compressed must end in .csv."
         )
     return UserError(f"{path}: the file cannot be read ({type(error).__name__}). Expected a readable CSV table.")

@@ -1,5 +1,7 @@
 """Running SQL with DuckDB: a database with bounded memory, and SQL texts read from files."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +15,8 @@ from ehr_attack.errors import UserError
 def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database in memory; tables and sorts beyond the limit spill to the folder `scratch`.
 
-    The caller removes `scratch`; it must be private, for it holds records. Raises UserError when memory or
-    disk space runs out.
+    The caller removes `scratch`; it must be private, for it holds records. Raises UserError when memory, or the space
+    for what does not fit into it, runs out; OSError when a file cannot be written for want of space.
     """
     configuration: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
@@ -35,12 +37,19 @@ def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[
             "was not enough for this step. Raise the memory limit, use fewer threads, or free disk space."
         ) from error
     except duckdb.IOException as error:
+        if is_no_space(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise UserError(
             f"{scratch.parent}: a file could not be read or written ({error}). Delete the file that is "
-            "named here and run snakemake again; if it is on a full disk, free space first."
+            "named here and run snakemake again."
         ) from error
     finally:
         connection.close()
+
+
+def is_no_space(error: duckdb.Error) -> bool:
+    """Whether DuckDB could not write a file because the device is full; it says so in its text only."""
+    return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def read_sql(folder: Path, name: str, **placeholders: str) -> str:
