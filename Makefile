@@ -5,6 +5,7 @@ PYTHON ?= python3
 CORES ?= all
 # An overlay of workflow/presets, by name: make run PRESET=quick
 PRESET ?=
+PRESETS := $(basename $(notdir $(wildcard workflow/presets/*.yaml)))
 SHARED := $(or $(EHR_ATTACK_SHARED),../shared)
 # Sets of the PhysioNet 2012 challenge to download, and where to
 SETS ?= a
@@ -27,6 +28,7 @@ help:  ## list the targets
 
 .PHONY: run
 run: $(VENV)/.installed-run  ## set up, then the whole pipeline on the synthetic cohort: results/synthetic/report/index.html
+	$(if $(filter-out $(PRESETS),$(PRESET)),$(error PRESET=$(PRESET): no such file in workflow/presets; expected one of: $(PRESETS)))
 	$(SNAKEMAKE) $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)
 
 .PHONY: test
@@ -55,6 +57,10 @@ format: $(VENV)/.installed-lint  ## rewrite the code in the project's style
 demo-mimic3: export MIMIC3_DIR := $(or $(MIMIC3_DIR),$(SHARED)/data/mimiciii-demo-1.4)
 demo-mimic3: $(VENV)/.installed-run  ## the pipeline on the MIMIC-III demo (MIMIC3_DIR=<folder of CSV.gz>): results/mimic3
 	$(SNAKEMAKE) --configfile workflow/presets/mimic3.yaml
+
+.PHONY: demo-mimic4
+demo-mimic4: $(VENV)/.installed-run  ## the pipeline on MIMIC-IV (MIMIC4_DIR=<folder of hosp and icu>): results/mimic4
+	$(SNAKEMAKE) --configfile workflow/presets/mimic4.yaml
 
 .PHONY: demo-physionet2012
 demo-physionet2012: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))

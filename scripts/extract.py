@@ -10,6 +10,7 @@ with job(snakemake.log[0]):
     from ehr_attack.variables import load_variables
 
     source, variables = snakemake.params.source, load_variables(**snakemake.params.variables)
+    kind = snakemake.params.variables["kind"]
     extract(
         tables={view: [Path(path) for path in snakemake.input[view]] for view in snakemake.params.views},
         variables=variables,
@@ -17,8 +18,8 @@ with job(snakemake.log[0]):
         **snakemake.params.window,
         source=source["kind"],
         source_info=source,
-        sql_dir=SOURCES[source["kind"]].sql_dir,
-        codes=load_shape(source["kind"]).codes,
+        sql_dir=SOURCES[kind].sql_dir,
+        codes=load_shape(kind).codes,
         out_stays=Path(snakemake.output.stays),
         out_measurements=Path(snakemake.output.measurements),
         out_flow=Path(snakemake.output.flow),

@@ -5,13 +5,13 @@ from pathlib import Path
 from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
-    from ehr_attack.sources import load_staging
+    from ehr_attack.sources import load_server_staging, load_staging
     from ehr_attack.variables import load_variables
 
-    load_staging(snakemake.params.variables["kind"]).stage(
-        snakemake.wildcards.table,
-        Path(snakemake.input[0]),
-        Path(snakemake.output[0]),
-        load_variables(**snakemake.params.variables),
-        threads=snakemake.threads,
-    )
+    kind, table, out = snakemake.params.variables["kind"], snakemake.wildcards.table, Path(snakemake.output[0])
+    variables, threads = load_variables(**snakemake.params.variables), snakemake.threads
+    if snakemake.input:
+        load_staging(kind).stage(table, Path(snakemake.input[0]), out, variables, threads=threads)
+    else:
+        schemas = snakemake.params.source["schemas"]
+        load_server_staging().stage(kind, table, schemas, out, variables, threads=threads)

@@ -1,5 +1,6 @@
-"""Rule synthetic: generate the MIMIC-III-shaped tables."""
+"""Rule synthetic: generate the tables, in the shape of MIMIC-III or MIMIC-IV."""
 
+import os
 from pathlib import Path
 
 from ehr_attack.runtime import job
@@ -7,4 +8,4 @@ from ehr_attack.runtime import job
 with job(snakemake.log[0]):
     from ehr_attack.synthetic import generate
 
-    generate(Path(snakemake.output[0]).parent, **snakemake.params.synthetic)
+    generate(Path(os.path.commonpath(snakemake.output)), **snakemake.params.synthetic)

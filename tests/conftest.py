@@ -2,9 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import postgres_server as postgres
+from real_parts import skip_or_fail
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -18,15 +22,9 @@ def pytest_report_header() -> list[str]:
     real = [
         f"shared data: {'present' if shared.is_dir() else 'absent (set EHR_ATTACK_SHARED)'}",
         f"chromium: {'present' if shutil.which('chromium') or shutil.which('chromium-browser') else 'absent'}",
+        f"PostgreSQL: {'present' if postgres.is_installed() else 'absent'}",
     ]
     return [f"real parts: {', '.join(real)}"]
-
-
-def skip_or_fail(reason: str) -> None:
-    """Skip a test whose real part is missing; a failure where all of them are required (`.ci/run`)."""
-    if os.environ.get("EHR_ATTACK_REQUIRE_ALL"):
-        pytest.fail(f"{reason}; EHR_ATTACK_REQUIRE_ALL is set, so this may not be skipped")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +39,12 @@ def shared_dir() -> Path:
     if not shared.is_dir():
         skip_or_fail(f"no real data: {shared.name} is absent (EHR_ATTACK_SHARED names its folder)")
     return shared
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A real PostgreSQL server, one a session; each test makes a database or a schema of its own in it."""
+    if not postgres.is_installed():
+        skip_or_fail("no PostgreSQL server: initdb, postgres and psql are not installed (apt-get install postgresql)")
+    with postgres.running_server() as server:
+        yield server

@@ -14,10 +14,14 @@ from jsonschema.validators import extend
 
 from ehr_attack.errors import UserError
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
+from ehr_attack.sources import table_kind
 from ehr_attack.sources.physionet2012 import WINDOW_HOURS as RECORD_HOURS
 from ehr_attack.variables import DEMOGRAPHIC, load_variables
 
 _WITHOUT_FOLDER = ("synthetic",)
+IN_SERVER = ("mimic3", "mimic4")
+"""The values of `source.kind` whose tables may be in a PostgreSQL server."""
+
 _TYPE_WORDS = {
     "object": "a block of keys",
     "array": "a list",
@@ -114,7 +118,10 @@ def _hint_for_text(text: str) -> str:
         number = float(text)
     except ValueError:
         return ""
-    return f" (a text, not a number: YAML wants {number} without quotes and with a decimal point before an exponent)"
+    return (
+        f" (a text, not a number: YAML wants {number:.12g} without quotes and with a decimal point before an exponent; "
+        "`--config` makes texts of numbers inside braces: write an overlay file for `--configfile`)"
+    )
 
 
 def _expectation(error: ValidationError) -> str:
@@ -146,9 +153,13 @@ def _yaml_word(value: Any) -> str:
 def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     """Combinations of keys that are each valid but cannot work together, in words."""
     source, lambdas = config["source"], config["attack"]["lambdas"]
-    if source["kind"] in _WITHOUT_FOLDER and source["path"] is not None:
+    if source["database"] == "postgresql":
+        yield from _impossible_for_server(source)
+    elif source["schema"] is not None:
+        yield "config key source.schema: for source.database postgresql only; set it to null."
+    elif source["kind"] in _WITHOUT_FOLDER and source["path"] is not None:
         yield f"config key source.path: source.kind {source['kind']} reads no folder; set source.path to null."
-    if source["kind"] not in _WITHOUT_FOLDER and source["path"] is None:
+    elif source["kind"] not in _WITHOUT_FOLDER and source["path"] is None:
         yield f"config key source.path: source.kind {source['kind']} needs the folder of its tables; found null."
     yield from _impossible_for_source(config)
     if lambdas["low"] > lambdas["high"]:
@@ -158,11 +169,25 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     if lambdas["count"] > 1 and lambdas["low"] == lambdas["high"]:
         yield "config key attack.lambdas.count: several lambdas need attack.lambdas.low below attack.lambdas.high."
     if not isinstance(config["attack"]["mutable"], str):
-        known = load_variables(source["profile"], source["kind"])
+        known = load_variables(source["profile"], table_kind(config))
         names = [variable.name for variable in known if variable.group != DEMOGRAPHIC]
         for name in config["attack"]["mutable"]:
             if name not in names:
                 yield f"config key attack.mutable: {name!r} is no variable to change; expected {', '.join(names)}."
+
+
+def _impossible_for_server(source: Mapping[str, Any]) -> Iterator[str]:
+    """What goes wrong with tables in a database server."""
+    if source["kind"] not in IN_SERVER:
+        yield (
+            f"config key source.database: postgresql is for source.kind {' or '.join(IN_SERVER)}; found "
+            f"{source['kind']}. Set source.database to duckdb."
+        )
+    if source["path"] is not None:
+        yield (
+            "config key source.path: source.database postgresql reads no folder; set source.path to null. The server's "
+            "address comes from the environment variable EHR_ATTACK_DATABASE_URI."
+        )
 
 
 def _impossible_for_source(config: Mapping[str, Any]) -> Iterator[str]:
@@ -189,13 +214,34 @@ def _impossible_for_source(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def load_config_file(path: Path) -> dict[str, Any]:
-    """Read and check one YAML file; see `validated_config`. Raises UserError when it is missing or no YAML mapping."""
+    """Read and check one YAML file; see `read_config_file` and `validated_config`."""
+    return validated_config(read_config_file(path))
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The content of one YAML file, unchecked. Raises UserError when it is missing or no YAML mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: the configuration cannot be read ({error.strerror}).") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
+        raise UserError(
+            f"{path}: the configuration cannot be read ({error.strerror}). Expected a readable YAML file: the "
+            "project's own config.yaml (restore it, or name another folder that has one with `snakemake --directory "
+            "<folder>`), or a preset of workflow/presets."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: not valid YAML ({_fault(error)}). Expected UTF-8 text, keys indented by spaces (no tabs), and "
+            "`key: value` with a space after the colon; mend that line."
+        ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a YAML mapping of config blocks (run, source, ...), found something else.")
-    return validated_config(content)
+        raise UserError(
+            f"{path}: expected a YAML mapping of config blocks (run, source, ...), found something else. "
+            "Begin each block at the start of a line with its name and a colon, as in the project's own config.yaml."
+        )
+    return content
+
+
+def _fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else " ".join(str(error).split())

@@ -11,7 +11,7 @@ import duckdb
 
 from ehr_attack.errors import UserError
 from ehr_attack.sources import csv_file
-from ehr_attack.sources.duck import copy_to_parquet, identifier, read_sql, session
+from ehr_attack.sources.duck import copy_to_parquet, identifier, is_no_space, read_sql, session
 from ehr_attack.storage import atomic_path
 from ehr_attack.suppression import count_text
 
@@ -71,29 +71,39 @@ def stage_selection(
     _log.info("%s: reading %.1f MB", source_file.name, csv_file.size_bytes(source_file) / 1e6)
     with (
         atomic_path(out) as temporary,
-        _checked_to_its_end(source_file),
+        checked_to_its_end(source_file),
         session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
     ):
         try:
             connection.execute(f"CREATE VIEW {identifier(view)} AS SELECT * FROM {scan}")
-            # Sorted, the file depends on its rows alone: not on the threads, nor on a server's order.
-            result = connection.execute(copy_to_parquet(f"SELECT * FROM ({select}) ORDER BY ALL", temporary))
-            kept = _only_number(result)
-        except duckdb.OutOfMemoryException:
-            raise  # the session says what to do
+            kept = write_sorted(connection, select, temporary)
         except duckdb.Error as error:
+            if isinstance(error, duckdb.OutOfMemoryException) or is_no_space(error):
+                raise  # the session says what to do
             raise explain(error) from None
-    _log.info("%s: kept %s rows, %.1f s", source_file.name, count_text(kept), time.monotonic() - start)
-    if not kept:
-        _log.warning(
-            "%s holds none of the wanted items; is it the right table of the right database?",
-            source_file.name,
-        )
+    log_kept(source_file.name, kept, start)
     return kept
 
 
+def write_sorted(connection: duckdb.DuckDBPyConnection, select: str, out: Path) -> int:
+    """Write what `select` gives as Parquet sorted by all columns; returns the number of rows.
+
+    Sorted, the file depends on its rows alone: not on the threads, nor on a server's order.
+    """
+    row = connection.execute(copy_to_parquet(f"SELECT * FROM ({select}) ORDER BY ALL", out)).fetchone()
+    assert row is not None, "COPY reports the number of rows it wrote"
+    return int(row[0])
+
+
+def log_kept(name: str, kept: int, start: float) -> None:
+    """Log how many rows of a table were kept since `start` (monotonic seconds), and warn when none was."""
+    _log.info("%s: kept %s rows, %.1f s", name, count_text(kept), time.monotonic() - start)
+    if not kept:
+        _log.warning("%s holds none of the wanted items; is it the right table of the right database?", name)
+
+
 @contextmanager
-def _checked_to_its_end(path: Path) -> Iterator[None]:
+def checked_to_its_end(path: Path) -> Iterator[None]:
     """Check a gzip file in the background; its verdict comes before any error that damaged bytes led to."""
     if not csv_file.is_gzip(path):
         yield
@@ -106,9 +116,3 @@ def _checked_to_its_end(path: Path) -> Iterator[None]:
             verdict.result()
             raise error from None
         verdict.result()
-
-
-def _only_number(result: duckdb.DuckDBPyConnection) -> int:
-    row = result.fetchone()
-    assert row is not None, "COPY reports the number of rows it wrote"
-    return int(row[0])

@@ -15,7 +15,7 @@ from ehr_attack.paths import VARIABLES_FILE
 VITAL, LAB, OTHER, DEMOGRAPHIC = "vital", "lab", "other", "demographic"
 """Groups of variables. A demographic one describes the patient: no feasible attack changes it."""
 
-_ITEM_COLUMNS = ("mimic3_carevue", "mimic3_metavision", "mimic4")
+_ITEM_COLUMNS = {"mimic3": ("mimic3_carevue", "mimic3_metavision"), "mimic4": ("mimic4",)}
 _PHYSIONET2012 = "physionet2012"
 
 
@@ -53,8 +53,8 @@ def load_variables(
 ) -> tuple[Variable, ...]:
     """Read the variables of `profile` that a source of `kind` has, in the order of the file.
 
-    kind: a `source.kind` (synthetic records are MIMIC-III-shaped). Raises UserError for an unknown profile or a
-    malformed file.
+    kind: a `source.kind` (synthetic records have the same variables in every shape). Raises UserError for an unknown
+    profile or a malformed file.
     """
     try:
         with path.open(newline="", encoding="utf-8") as lines:
@@ -69,18 +69,19 @@ def load_variables(
 
 
 def _is_in(variable: Variable, kind: str) -> bool:
-    return bool(variable.physionet2012) if kind == _PHYSIONET2012 else any(variable.items.values())
+    if kind == _PHYSIONET2012:
+        return bool(variable.physionet2012)
+    return bool(items_of(variable, kind if kind in _ITEM_COLUMNS else "mimic3"))
 
 
-def item_ids(variables: Sequence[Variable], table: str) -> tuple[int, ...]:
-    """All MIMIC-III item ids of `variables` that lie in `table`, sorted, without repeats."""
-    ids = {
-        item.item_id
-        for variable in variables
-        if variable.table == table
-        for column in ("mimic3_carevue", "mimic3_metavision")
-        for item in variable.items[column]
-    }
+def items_of(variable: Variable, kind: str = "mimic3") -> tuple[Item, ...]:
+    """The items that hold `variable` in tables of `kind` (`mimic3`, `mimic4`), without repeats."""
+    return tuple(dict.fromkeys(item for column in _ITEM_COLUMNS[kind] for item in variable.items[column]))
+
+
+def item_ids(variables: Sequence[Variable], table: str, kind: str = "mimic3") -> tuple[int, ...]:
+    """All item ids of `variables` that lie in `table` of `kind`, sorted, without repeats."""
+    ids = {item.item_id for variable in variables if variable.table == table for item in items_of(variable, kind)}
     return tuple(sorted(ids))
 
 
@@ -95,7 +96,7 @@ def _variable(row: dict[str, str], path: Path) -> Variable:
             low_exclusive=float(row["low_exclusive"]),
             high_inclusive=float(row["high_inclusive"]),
             precision=float(row["precision"]),
-            items={column: _items(row[column]) for column in _ITEM_COLUMNS},
+            items={column: _items(row[column]) for columns in _ITEM_COLUMNS.values() for column in columns},
             physionet2012=tuple(filter(None, row["physionet2012"].split("|"))),
         )
     except (KeyError, ValueError) as error:

@@ -50,9 +50,19 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
         ("run.seeds", [0, 0], r"run\.seeds: found \[0, 0\]; expected a list without repeats"),
         ("run.seeds", [], r"run\.seeds"),
         ("training.models", ["gru7"], r"training\.models: found 'gru7'; expected one of lstm"),
-        ("source.kind", "mimic9", r"source\.kind: found 'mimic9'; expected one of synthetic, mimic3, physionet2012"),
+        (
+            "source.kind",
+            "mimic9",
+            r"source\.kind: found 'mimic9'; expected one of synthetic, mimic3, mimic4, physionet2012",
+        ),
         ("source.kind", "mimic3", r"source\.path: source\.kind mimic3 needs the folder"),
+        ("source.kind", "mimic4", r"source\.path: source\.kind mimic4 needs the folder"),
+        ("synthetic.shape", "mimic2", r"synthetic\.shape: found 'mimic2'; expected one of mimic3, mimic4"),
         ("source.path", "somewhere", r"source\.path: source\.kind synthetic reads no folder"),
+        ("source.database", "postgresql", r"source\.database: postgresql is for source\.kind mimic3.*found synthetic"),
+        ("source.database", "sqlite", r"source\.database: found 'sqlite'; expected one of duckdb, postgresql"),
+        ("source.schema", "mimiciii", r"source\.schema: for source\.database postgresql only"),
+        ("source.schema", [], r"source\.schema: found \[\]; expected a list of at least 1"),
         ("source.profile", "all", r"source\.profile: all is for source\.kind physionet2012"),
         ("folds.method", "by_set", r"folds\.method: by_set needs a source of several sets"),
         ("folds.held_out_sets", "b", r"folds\.held_out_sets: found 'b'; expected a list or null"),
@@ -95,6 +105,14 @@ def test_what_physionet2012_cannot_give_is_named(shipped, key, value, message):
         validated_config(changed(source, key, value))
 
 
+def test_tables_in_a_server_need_no_folder_and_take_none(shipped):
+    server = changed(changed(shipped, "source.kind", "mimic3"), "source.database", "postgresql")
+    for schema in (None, "mimiciii", ["hosp", "icu"]):
+        assert validated_config(changed(server, "source.schema", schema))["source"]["schema"] == schema
+    with pytest.raises(UserError, match=r"source\.path: source\.database postgresql reads no folder"):
+        validated_config(changed(server, "source.path", "tables"))
+
+
 def test_source_path_is_expanded_from_the_environment(shipped, monkeypatch):
     monkeypatch.setenv("TABLES", "/data/mimic")
     config = changed(changed(shipped, "source.kind", "mimic3"), "source.path", "$TABLES/csv")
@@ -113,6 +131,7 @@ def test_patient_examples_are_on_for_synthetic_records_only(shipped):
 
 def test_every_preset_is_a_valid_overlay(project_dir, shipped, monkeypatch):
     monkeypatch.setenv("MIMIC3_DIR", "/data")
+    monkeypatch.setenv("MIMIC4_DIR", "/data")
     monkeypatch.setenv("PHYSIONET2012_DIR", "/data")
     presets = sorted((project_dir / "workflow" / "presets").glob("*.yaml"))
     assert presets

@@ -154,6 +154,15 @@ class TestContent:
         assert notice in words
         assert ("Synthetic records." in words) == (kind == "synthetic")
 
+    def test_the_records_are_named_by_source_and_shape(self, run: RunFiles) -> None:
+        def shown(**changes: str) -> str:
+            return Page(make_report(run, **changes)).words
+
+        assert "synthetic, MIMIC-III-shaped; variable profile" in shown()
+        assert "synthetic, MIMIC-IV-shaped; variable profile" in shown(synthetic__shape="mimic4")
+        real = shown(source__kind="mimic4", source__version="3.1", synthetic__shape="mimic3")
+        assert "MIMIC-IV tables, release 3.1; variable profile" in real
+
     def test_a_run_with_no_success_at_all(self, tmp_path: Path) -> None:
         scenario = MadeUpRun(stays=60, deaths=6, successes={"0_to_1": 0, "1_to_0": 0}, modes=("ista",), hours=6)
         words = Page(make_report(tables_of(scenario, tmp_path))).words

@@ -203,6 +203,7 @@ class TestModels:
 
     def test_source_label(self) -> None:
         assert models.source_label({"source": {"kind": "mimic3", "version": "1.4"}}) == "MIMIC-III 1.4"
+        assert models.source_label({"source": {"kind": "mimic4", "version": "3.1"}}) == "MIMIC-IV 3.1"
         assert models.source_label({"source": {"kind": "synthetic", "version": None}}) == "synthetic records"
 
 

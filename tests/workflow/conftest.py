@@ -53,9 +53,9 @@ class Project:
             assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done
 
-    def stale_rules(self, *arguments: str) -> dict[str, int]:
+    def stale_rules(self, *arguments: str, **environment: str) -> dict[str, int]:
         """The rules that a dry run would run again, with their number of jobs."""
-        done = self.snakemake("--dry-run", *arguments)
+        done = self.snakemake("--dry-run", *arguments, **environment)
         output = done.stdout + done.stderr
         if "Nothing to be done" in output:
             return {}

@@ -47,6 +47,7 @@ CODE_EDITS = {
     "workflow/sql/mimic3/placed.sql": {"extract", *AFTER_EXTRACT},
     "workflow/sql/physionet2012/records.sql": set(),
     "scripts/ehr_attack/sources/physionet2012_staging.py": set(),
+    "scripts/ehr_attack/sources/postgresql_staging.py": set(),
     "scripts/ehr_attack/sources/mimic3_staging.py": {"stage", *AFTER_STAGE},
     "workflow/sql/common/features.sql": {"features", *AFTER_FOLDS},
 }

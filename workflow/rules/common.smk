@@ -1,29 +1,33 @@
 """What all rules share: the checked config, paths, and the digests that decide what is stale."""
 
-sys.path.insert(0, f"{workflow.basedir}/scripts")
-
 from ehr_attack import attacks, models
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
-from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.paths import DATA_DIR, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE
-from ehr_attack.sources import SOURCES, find_tables, held_out_sets, load_shape
+from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind
+from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
+from ehr_attack.sources.published import published_file
 
-try:
+with runtime.clear_errors():
     C = validated_config(config)
     KIND = C["source"]["kind"]
-    EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
+    FROM_SERVER = C["source"]["database"] == "postgresql"
+    if FROM_SERVER:
+        database_uri()
+        EXTERNAL_TABLES = dict.fromkeys(load_shape(KIND).TABLES)  # in a server, tables have no files
+    else:
+        EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
     BY_SET = C["folds"]["method"] == "by_set"
     HELD_OUT_SETS = held_out_sets(EXTERNAL_TABLES, C["folds"]["held_out_sets"]) if BY_SET else []
-except UserError as error:
-    sys.exit(f"ehr-attack: {error}")
+    R = f"results/{C['run']['name']}"
+    runtime.check_folder(Path(R))
 
-R = f"results/{C['run']['name']}"
 ENVS = f"{workflow.basedir}/envs"
 SCRIPTS = Path(workflow.basedir) / "scripts"
-SOURCE = SOURCES[KIND]
-VARIABLES = {"profile": C["source"]["profile"], "kind": KIND}
+TABLE_KIND = table_kind(C)
+SOURCE = SOURCES[TABLE_KIND]
+VARIABLES = {"profile": C["source"]["profile"], "kind": TABLE_KIND}
 WINDOW_HOURS = C["features"]["window_hours"]
 SEEDS = C["run"]["seeds"]
 FOLDS = range(len(HELD_OUT_SETS) if BY_SET else C["folds"]["count"])
@@ -57,14 +61,37 @@ def block(name, without=()):
     return {key: value for key, value in C[name].items() if key not in without}
 
 
+# Staging jobs need the address; it stays out of everything that is written.
+if FROM_SERVER:
+
+    envvars:
+        URI_VARIABLE,
+
+
+onstart:
+    with runtime.clear_errors():
+        runtime.check_results_writable(Path(R))
+    # Some executors (cluster-generic) would write the declared variables, with their values, into the job scripts.
+    # There they are inherited, as by every job of the Slurm and local executors.
+    if workflow.executor_plugin.common_settings.pass_envvar_declarations_to_cmd:
+        workflow.envvars.discard(URI_VARIABLE)
+
+
 def source_table(wildcards):
     """The file of a source table; `ancient` outside, where a digest in params tells whether it has changed."""
+    if FROM_SERVER:
+        return []
     if KIND == "synthetic":
-        return f"{R}/source/{wildcards.table.upper()}.csv.gz"
+        return SYNTHETIC_FILES[wildcards.table]
     return ancient(str(EXTERNAL_TABLES[wildcards.table]))
 
 
 def source_digest(wildcards):
+    if FROM_SERVER:
+        # A server has no modification time; the version stands in for it.
+        schema = C["source"]["schema"]
+        schemas = [schema] if isinstance(schema, str) else schema or []
+        return {"database": C["source"]["database"], "schemas": schemas, "version": C["source"]["version"]}
     if KIND == "synthetic":
         return "made by rule synthetic"
     return data_digest(EXTERNAL_TABLES[wildcards.table])

@@ -6,10 +6,10 @@ OUTPUT  R/extract/staged/<table>.parquet: the rows and columns needed
 """
 
 DICTIONARIES = ["d_items", "d_labitems"]
-STAGED_TABLES = sorted(set(EXTERNAL_TABLES or [name.lower() for name in SOURCE_NAMES]) - set(DICTIONARIES))
+STAGED_TABLES = sorted(set(EXTERNAL_TABLES or SYNTHETIC_FILES) - set(DICTIONARIES))
 VIEWS = {}
 for table in STAGED_TABLES:
-    VIEWS.setdefault(load_shape(KIND).views(table), []).append(f"{R}/extract/staged/{table}.parquet")
+    VIEWS.setdefault(load_shape(TABLE_KIND).views(table), []).append(f"{R}/extract/staged/{table}.parquet")
 EXTRACT_SQL = [
     *(SOURCE.sql_dir / f"{name}.sql" for name in ("candidates", "checks", "placed")),
     *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem != "features"),
@@ -23,6 +23,8 @@ rule stage:
         f"{R}/extract/staged/{{table}}.parquet",
     log:
         f"{R}/logs/stage_{{table}}.log",
+    wildcard_constraints:
+        table="|".join(STAGED_TABLES),
     conda:
         "../../envs/extract.yaml"
     threads: 2
@@ -34,8 +36,8 @@ rule stage:
         source=source_digest,
         code=lambda wildcards: code(
             "stage.py",
-            modules=[SOURCE.staging],
-            files=[SOURCE.sql_dir / f"{load_shape(KIND).views(wildcards.table)}.sql"],
+            modules=[SERVER_STAGING, SOURCE.shape] if FROM_SERVER else [SOURCE.staging],
+            files=[SOURCE.sql_dir / f"{load_shape(TABLE_KIND).views(wildcards.table)}.sql"],
         ),
     message:
         "Reading table {wildcards.table}"

@@ -1,23 +1,19 @@
 """Make the synthetic source.
 
 INPUT   nothing
-OUTPUT  R/source/<TABLE>.csv.gz: MIMIC-III-shaped tables
+OUTPUT  R/source/<TABLE>.csv.gz or <module>/<table>.csv.gz: tables in the shape of MIMIC-III or MIMIC-IV
 """
 
-SOURCE_NAMES = [
-    "ADMISSIONS",
-    "PATIENTS",
-    "ICUSTAYS",
-    "CHARTEVENTS",
-    "LABEVENTS",
-    "D_ITEMS",
-    "D_LABITEMS",
-]
+SYNTHETIC_SHAPE = C["synthetic"]["shape"]
+SYNTHETIC_FILES = {
+    table: f"{R}/source/{published_file(SYNTHETIC_SHAPE, table)}"
+    for table in [*load_shape(SYNTHETIC_SHAPE).TABLES, *load_shape(SYNTHETIC_SHAPE).OPTIONAL_TABLES]
+}
 
 
 rule synthetic:
     output:
-        expand(f"{R}/source/{{table}}.csv.gz", table=SOURCE_NAMES),
+        list(SYNTHETIC_FILES.values()),
     log:
         f"{R}/logs/synthetic.log",
     conda:

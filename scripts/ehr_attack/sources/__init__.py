@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ehr_attack.errors import UserError
 from ehr_attack.paths import SQL_DIR
@@ -24,15 +25,24 @@ class SourceEntry:
     sql_dir: Path
 
 
-_MIMIC3 = SourceEntry("ehr_attack.sources.mimic3", "ehr_attack.sources.mimic3_staging", SQL_DIR / "mimic3")
 SOURCES: Mapping[str, SourceEntry] = {
-    "synthetic": _MIMIC3,
-    "mimic3": _MIMIC3,
+    "mimic3": SourceEntry("ehr_attack.sources.mimic3", "ehr_attack.sources.mimic3_staging", SQL_DIR / "mimic3"),
+    "mimic4": SourceEntry("ehr_attack.sources.mimic4", "ehr_attack.sources.mimic4_staging", SQL_DIR / "mimic4"),
     "physionet2012": SourceEntry(
         "ehr_attack.sources.physionet2012", "ehr_attack.sources.physionet2012_staging", SQL_DIR / "physionet2012"
     ),
 }
-"""The sources by `source.kind`; synthetic records are MIMIC-III-shaped."""
+"""The sources by the kind of their tables: `source.kind`, or `synthetic.shape` (see `table_kind`)."""
+
+
+SERVER_STAGING = "ehr_attack.sources.postgresql_staging"
+"""The module that reads the tables of any source from a PostgreSQL server."""
+
+
+def table_kind(config: Mapping[str, Any]) -> str:
+    """The kind of the source's tables, a key of `SOURCES`; synthetic records come in the shape of a real source."""
+    kind = config["source"]["kind"]
+    return str(config["synthetic"]["shape"] if kind == "synthetic" else kind)
 
 
 def load_shape(kind: str) -> ModuleType:
@@ -43,6 +53,11 @@ def load_shape(kind: str) -> ModuleType:
 def load_staging(kind: str) -> ModuleType:
     """The module that reads the tables of a source of `kind`."""
     return importlib.import_module(SOURCES[kind].staging)
+
+
+def load_server_staging() -> ModuleType:
+    """The module that reads the tables of any source from a PostgreSQL server."""
+    return importlib.import_module(SERVER_STAGING)
 
 
 def find_tables(kind: str, folder: str | Path) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ehr_attack.sources.table_files import find_csv_tables
-from ehr_attack.variables import Variable
+from ehr_attack.variables import Variable, items_of
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "admissions": {
@@ -51,8 +51,6 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 OPTIONAL_TABLES = ("d_items", "d_labitems")
 """Dictionaries of item ids: used where present, not needed for the extracts."""
 
-_ITEM_COLUMNS = ("mimic3_carevue", "mimic3_metavision")
-
 
 def find_tables(folder: Path) -> dict[str, Path]:
     """The tables in `folder`; see `table_files.find_csv_tables`."""
@@ -66,5 +64,7 @@ def views(table: str) -> str:
 
 def codes(variable: Variable) -> list[dict[str, Any]]:
     """One row an item id of `variable`: what joins it to the events (`workflow/sql/mimic3/placed.sql`)."""
-    items = dict.fromkeys(item for column in _ITEM_COLUMNS for item in variable.items[column])
-    return [{"table_name": variable.table, "item_id": item.item_id, "fahrenheit": item.fahrenheit} for item in items]
+    return [
+        {"table_name": variable.table, "item_id": item.item_id, "fahrenheit": item.fahrenheit}
+        for item in items_of(variable, "mimic3")
+    ]

@@ -1,6 +1,6 @@
 """Finding CSV tables in a folder, by file name only (nothing is opened)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ehr_attack.errors import UserError
@@ -8,25 +8,33 @@ from ehr_attack.errors import UserError
 _SUFFIXES = (".csv.gz", ".csv")
 
 
-def find_csv_tables(folder: Path, needed: Iterable[str], optional: Iterable[str], database: str) -> dict[str, Path]:
+def find_csv_tables(
+    folder: Path,
+    needed: Iterable[str],
+    optional: Iterable[str],
+    database: str,
+    modules: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
     """Find tables in `folder`: lower-case table name -> file.
 
     File names may be in upper or lower case and end in `.csv.gz` or `.csv`. Where a table is there both ways,
     the compressed file is taken: it is the one as published, and it can be checked to its end. Those of `optional`
-    are included where present. `database`: the source's name, for messages. Raises UserError when the folder or a
+    are included where present. `database`: the source's name, for messages. `modules`: the subfolder in which a
+    release keeps each table; it is looked for there and in `folder` itself. Raises UserError when the folder or a
     needed table is missing, or when two files claim one table.
     """
     needed = list(needed)
-    files = files_in(folder, f"the {database} tables as CSV files")
+    files = _with_subfolders(files_in(folder, f"the {database} tables as CSV files"), set((modules or {}).values()))
     tables = {table: _files_of(table, files) for table in (*needed, *optional)}
-    missing = [table.upper() for table in needed if not tables[table]]
+    published = {table: f"{modules[table]}/{table}" if modules else table.upper() for table in needed}
+    missing = [published[table] for table in needed if not tables[table]]
     if missing:
         raise UserError(
-            f"{folder}: no file for {listed(missing)}. Expected {listed([table.upper() for table in needed])}, each as "
+            f"{folder}: no file for {listed(missing)}. Expected {listed(list(published.values()))}, each as "
             "<TABLE>.csv or <TABLE>.csv.gz, in upper or lower case. Download what is missing into this folder, or set "
-            "source.path to the folder that holds the tables."
+            f"source.path to the folder that holds the tables{' or their folders' if modules else ''}."
         )
-    doubled = [path.name for paths in tables.values() if len(paths) > 1 for path in paths]
+    doubled = [path.relative_to(folder).as_posix() for paths in tables.values() if len(paths) > 1 for path in paths]
     if doubled:
         raise UserError(f"{folder}: {listed(doubled)} hold the same table. Keep one file a table.")
     return {table: paths[0] for table, paths in tables.items() if paths}
@@ -51,6 +59,12 @@ def files_in(folder: Path, expected: str) -> list[Path]:
 def listed(names: list[str]) -> str:
     """The names in words: `A, B and C`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _with_subfolders(entries: list[Path], names: set[str]) -> list[Path]:
+    """The entries of a folder, with those of its subfolders of these names, in upper or lower case."""
+    subfolders = [entry for entry in entries if entry.name.lower() in names and entry.is_dir()]
+    return [*entries, *(path for entry in subfolders for path in files_in(entry, "CSV files"))]
 
 
 def _files_of(table: str, files: list[Path]) -> list[Path]:

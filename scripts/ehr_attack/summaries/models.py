@@ -14,7 +14,12 @@ POOLED, FOLD_MEAN = "pooled", "mean over folds"
 _VALUES = ["value", "low", "high"]
 _COUNTS = ("n_stays", "n_patients", "n_deaths")
 _NAN = float("nan")
-_SOURCES = {"synthetic": "synthetic records", "mimic3": "MIMIC-III", "physionet2012": "PhysioNet 2012"}
+_SOURCES = {
+    "synthetic": "synthetic records",
+    "mimic3": "MIMIC-III",
+    "mimic4": "MIMIC-IV",
+    "physionet2012": "PhysioNet 2012",
+}
 
 
 def write_model_tables(*, metrics: Sequence[str | Path], flow: str | Path, out_dir: str | Path) -> None:

@@ -1,5 +1,6 @@
 """The dictionaries of item ids, D_ITEMS and D_LABITEMS: every id that is charted, with its public label."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -72,6 +73,44 @@ CHART_ITEMS = (
 )
 """In ascending order of item id."""
 
+CAREVUE_TO_METAVISION: Mapping[int, int | None] = {
+    51: 220050,
+    211: 220045,
+    442: 220179,
+    455: 220179,
+    615: 224690,
+    618: 220210,
+    619: 224688,
+    646: 220277,
+    676: 223762,
+    677: None,
+    678: 223761,
+    679: None,
+    811: 220621,
+    818: 225668,
+    829: 227442,
+    1525: 220615,
+    5820: 226253,
+    6701: 225309,
+    8368: 220051,
+    8440: 220180,
+    8441: 220180,
+    8555: 225310,
+}
+"""Item id of CareVue -> that of MetaVision, the only charting system of MIMIC-IV; None: it calculates no copies."""
+
+_ART_ITEMS = (
+    ChartItem(225309, "ART BP Systolic", _MV, "mmHg", _VITALS, "ART BP Systolic", "Numeric"),
+    ChartItem(225310, "ART BP Diastolic", _MV, "mmHg", _VITALS, "ART BP Diastolic", "Numeric"),
+)
+
+MIMIC4_CHART_ITEMS = tuple(
+    item._replace(unit=item.unit and item.unit.replace("?", "°"))
+    for item in sorted((*CHART_ITEMS, *_ART_ITEMS))
+    if item.source == _MV
+)
+"""D_ITEMS of MIMIC-IV, in ascending order of item id."""
+
 _GAS, _CHEMISTRY, _HAEMATOLOGY = "Blood Gas", "Chemistry", "Hematology"
 
 LAB_ITEMS = (
@@ -102,3 +141,9 @@ LAB_ITEMS = (
     LabItem(51491, "pH", "Urine", _HAEMATOLOGY, "units", "5803-2"),
 )
 """In ascending order of item id."""
+
+ALBUMIN, LATER_ALBUMIN = 50862, 53085
+"""Albumin has two item ids in MIMIC-IV."""
+
+MIMIC4_LAB_ITEMS = (*LAB_ITEMS, LabItem(LATER_ALBUMIN, "Albumin", "Blood", _CHEMISTRY, "g/dL", "1751-7"))
+"""D_LABITEMS of MIMIC-IV, in ascending order of item id."""

@@ -1,4 +1,4 @@
-"""From arrays to table columns: identifiers, administrative text, charted values as text and number."""
+"""From arrays to columns of MIMIC-III: identifiers, administrative text, charted values as text and number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +151,7 @@ def chartevents(rng: np.random.Generator, cohort: Cohort, ids: Identifiers, even
         "CGID": nurses[events.stay, shift],
         "VALUE": pc.if_else(pa.array(wordy), words, _numbers(events)),
         "VALUENUM": _where(~wordy, events.value),
-        "VALUEUOM": _lookup({item.item_id: item.unit for item in CHART_ITEMS}, events.item),
+        "VALUEUOM": lookup({item.item_id: item.unit for item in CHART_ITEMS}, events.item),
         "WARNING": _where(modern, (rng.random(count) < _WARNING_RATE).astype(np.int64)),
         "ERROR": _where(modern, (events.mark == Mark.ERROR).astype(np.int64)),
         "RESULTSTATUS": pa.nulls(count, pa.string()),
@@ -168,7 +168,7 @@ def labevents(rng: np.random.Generator, cohort: Cohort, ids: Identifiers, events
 
     censored, wordy = events.mark == Mark.CENSORED, events.mark == Mark.TEXT
     numeric = ~(censored | wordy)
-    limits = _lookup({item: f"<{limit:g}" for item, limit in DETECTION_LIMITS.items()}, events.item)
+    limits = lookup({item: f"<{limit:g}" for item, limit in DETECTION_LIMITS.items()}, events.item)
     words = pc.if_else(pa.array(wordy), _pick(URINE_WORDS, _word_codes(events)), _numbers(events))
     usual = ~(numeric & _abnormal(events))
     return {
@@ -178,12 +178,17 @@ def labevents(rng: np.random.Generator, cohort: Cohort, ids: Identifiers, events
         "CHARTTIME": events.seconds,
         "VALUE": pc.if_else(pa.array(censored), limits, words),
         "VALUENUM": _where(numeric, events.value),
-        "VALUEUOM": _lookup({item.item_id: item.unit for item in LAB_ITEMS}, events.item),
+        "VALUEUOM": lookup({item.item_id: item.unit for item in LAB_ITEMS}, events.item),
         "FLAG": _pick(["abnormal"], np.zeros(events.stay.size, dtype=np.int64), usual),
     }
 
 
-def d_items() -> Columns:
+def dictionaries() -> dict[str, Columns]:
+    """The tables that say what the item ids mean."""
+    return {"D_ITEMS": _d_items(), "D_LABITEMS": _d_labitems()}
+
+
+def _d_items() -> Columns:
     """Columns of D_ITEMS, one row an item id of CHARTEVENTS."""
     return {
         "ITEMID": [item.item_id for item in CHART_ITEMS],
@@ -198,7 +203,7 @@ def d_items() -> Columns:
     }
 
 
-def d_labitems() -> Columns:
+def _d_labitems() -> Columns:
     """Columns of D_LABITEMS, one row an item id of LABEVENTS."""
     return {
         "ITEMID": [item.item_id for item in LAB_ITEMS],
@@ -235,7 +240,7 @@ def _words(rng: np.random.Generator, shares: Mapping[str, float], count: int, un
     return _pick(list(shares), codes, rng.random(count) < unknown)
 
 
-def _lookup(texts: Mapping[int, str | None], items: IntArray) -> Any:
+def lookup(texts: Mapping[int, str | None], items: IntArray) -> Any:
     """The text of each item id; null for an id without one."""
     known = np.array(sorted(texts))
     codes = np.minimum(np.searchsorted(known, items), known.size - 1)

@@ -2,9 +2,9 @@
 SELECT
     CAST(hadm_id AS bigint) AS hadm_id,
     CAST(subject_id AS bigint) AS subject_id,
-    admittime,
-    dischtime,
-    deathtime,
+    CAST(admittime AS timestamp) AS admittime,
+    CAST(dischtime AS timestamp) AS dischtime,
+    CAST(deathtime AS timestamp) AS deathtime,
     upper(coalesce(diagnosis, '')) LIKE '%ORGAN DONOR%' AS organ_donor,
     hospital_expire_flag = 1 AS died_in_hospital
 FROM admissions

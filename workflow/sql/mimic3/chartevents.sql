@@ -4,7 +4,7 @@ SELECT
     CAST(subject_id AS bigint) AS subject_id,
     CAST(icustay_id AS bigint) AS stay_id,
     CAST(itemid AS bigint) AS item_id,
-    charttime AS event_time,
+    CAST(charttime AS timestamp) AS event_time,
     CAST(valuenum AS double precision) AS value
 FROM chartevents
 WHERE

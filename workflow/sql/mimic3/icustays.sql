@@ -3,7 +3,7 @@ SELECT
     CAST(icustay_id AS bigint) AS stay_id,
     CAST(hadm_id AS bigint) AS hadm_id,
     CAST(subject_id AS bigint) AS subject_id,
-    first_careunit AS care_unit,
-    intime,
-    outtime
+    CAST(first_careunit AS varchar) AS care_unit,
+    CAST(intime AS timestamp) AS intime,
+    CAST(outtime AS timestamp) AS outtime
 FROM icustays

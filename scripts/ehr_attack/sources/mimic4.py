@@ -1,0 +1,74 @@
+"""The shape of MIMIC-IV: its tables in the modules hosp and icu, the columns that are read and their types.
+
+A column list is matched by name against each file's header, never by position. The types are DuckDB's and are
+also those of PostgreSQL, so that both sources hand the same values to the SELECT texts in
+`workflow/sql/mimic4`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ehr_attack.sources.published import MIMIC4_MODULES
+from ehr_attack.sources.table_files import find_csv_tables
+from ehr_attack.variables import Variable, items_of
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "admissions": {
+        "subject_id": "BIGINT",
+        "hadm_id": "BIGINT",
+        "admittime": "TIMESTAMP",
+        "dischtime": "TIMESTAMP",
+        "deathtime": "TIMESTAMP",
+        "hospital_expire_flag": "SMALLINT",
+    },
+    "patients": {
+        "subject_id": "BIGINT",
+        "gender": "VARCHAR",
+        "anchor_age": "SMALLINT",
+        "anchor_year": "SMALLINT",
+    },
+    "icustays": {
+        "subject_id": "BIGINT",
+        "hadm_id": "BIGINT",
+        "stay_id": "BIGINT",
+        "first_careunit": "VARCHAR",
+        "intime": "TIMESTAMP",
+        "outtime": "TIMESTAMP",
+    },
+    "chartevents": {
+        "subject_id": "BIGINT",
+        "stay_id": "BIGINT",
+        "itemid": "BIGINT",
+        "charttime": "TIMESTAMP",
+        "valuenum": "DOUBLE",
+    },
+    "labevents": {
+        "subject_id": "BIGINT",
+        "itemid": "BIGINT",
+        "charttime": "TIMESTAMP",
+        "valuenum": "DOUBLE",
+    },
+}
+"""The tables that the project reads: table -> column -> type. All are needed and must have rows."""
+
+OPTIONAL_TABLES = ("d_items", "d_labitems")
+"""Dictionaries of item ids: used where present, not needed for the extracts."""
+
+
+def find_tables(folder: Path) -> dict[str, Path]:
+    """The tables in the folders hosp and icu of `folder`, or all in `folder` itself; see `find_csv_tables`."""
+    return find_csv_tables(folder, TABLES, OPTIONAL_TABLES, "MIMIC-IV", modules=MIMIC4_MODULES)
+
+
+def views(table: str) -> str:
+    """The name under which the SQL texts know a staged table."""
+    return table
+
+
+def codes(variable: Variable) -> list[dict[str, Any]]:
+    """One row an item id of `variable`: what joins it to the events (`workflow/sql/mimic4/placed.sql`)."""
+    return [
+        {"table_name": variable.table, "item_id": item.item_id, "fahrenheit": item.fahrenheit}
+        for item in items_of(variable, "mimic4")
+    ]

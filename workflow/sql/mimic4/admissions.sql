@@ -1,0 +1,9 @@
+-- One row is one hospital admission. Runs on DuckDB and on PostgreSQL.
+SELECT
+    CAST(hadm_id AS bigint) AS hadm_id,
+    CAST(subject_id AS bigint) AS subject_id,
+    CAST(admittime AS timestamp) AS admittime,
+    CAST(dischtime AS timestamp) AS dischtime,
+    CAST(deathtime AS timestamp) AS deathtime,
+    hospital_expire_flag = 1 AS died_in_hospital
+FROM admissions
