@@ -14,7 +14,16 @@ import pytest
 pytestmark = pytest.mark.slow
 
 TESTS = "tests/unit/test_known_mistakes.py"
-PARTS = (TESTS, "tests/conftest.py", "tests/mimic3_builder.py", "pyproject.toml", "scripts/ehr_attack", "workflow")
+PARTS = (
+    TESTS,
+    "tests/conftest.py",
+    "tests/mimic3_builder.py",
+    "tests/postgres_server.py",
+    "tests/real_parts.py",
+    "pyproject.toml",
+    "scripts/ehr_attack",
+    "workflow",
+)
 SAME_LIBRARY = "test_00_the_library_under_test_is_the_one_beside_these_tests"
 
 
