@@ -3,7 +3,6 @@
 Entry point: checks config.yaml, includes one file a stage from workflow/rules, and asks for the report.
 """
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ min_version("9.0")
 # The library beside this file, here and in every job: never one that happens to be installed.
 LIBRARY = f"{workflow.basedir}/scripts"
 sys.path.insert(0, LIBRARY)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 
 from ehr_attack import runtime
 from ehr_attack.config import read_config_file
@@ -24,6 +22,7 @@ STARTED = time.time()
 # Under `--directory`, a config.yaml there wins over the project's own.
 CONFIG_DIR = "." if Path("config.yaml").exists() else workflow.basedir
 
+runtime.import_in_jobs(LIBRARY)
 runtime.set_verbosity(workflow.output_settings.verbose)
 with runtime.clear_errors():
     # Snakemake itself writes to .snakemake, and reads the config below, in ways that end in tracebacks.

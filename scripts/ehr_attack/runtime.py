@@ -30,6 +30,12 @@ def set_verbosity(verbose: bool) -> None:
     logging.raiseExceptions = _verbose()
 
 
+def import_in_jobs(folder: str) -> None:
+    """Let the jobs of this process import from `folder` before anything that is installed."""
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, inherited]))
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Exit with status 1 and one message, `ehr-attack: ...`, when the block raises what a user can mend.
