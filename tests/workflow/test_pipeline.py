@@ -20,7 +20,7 @@ def test_every_stage_has_written_its_files(finished):
         assert len(list(results.glob(f"models/lstm/seed_0/fold_*/{model_file}"))) == 2
     assert {path.name for path in results.glob("susceptibility/lstm/*")} == {"sun2018", "ista"}
     assert len(list(results.glob("figures/*.svg"))) == len(list(results.glob("figures/*.png"))) > 10
-    assert not list(finished.folder.rglob("*.pkl")) + list(finished.folder.rglob("*.pt"))
+    assert not list(results.rglob("*.pkl")) + list(results.rglob("*.pt"))
 
 
 def test_one_core_more_shards_and_another_run_give_the_same_bytes(finished, project_dir, tmp_path):
