@@ -10,6 +10,8 @@ SHARED := $(or $(EHR_ATTACK_SHARED),../shared)
 # Sets of the PhysioNet 2012 challenge to download, and where to
 SETS ?= a
 PHYSIONET2012_DATA := data/physionet2012
+# How many times the benchmark of extraction replicates the demo
+COPIES ?= 50
 # Another index to take torch from as well, for example that of a CUDA release: make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
@@ -75,6 +77,10 @@ data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (
 estimate: $(VENV)/.installed-run  ## what a run will cost, from a short calibration (PRESET=...)
 	$(BIN)/ehr-attack estimate $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)
 
+.PHONY: bench-extract
+bench-extract: $(VENV)/.installed-bench  ## measure extraction on the MIMIC-III demo x COPIES (50), into benchmarks/ (0.6 GB of disk)
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.extract --copies $(COPIES)
+
 .PHONY: clean
 clean:  ## remove the virtual environment (results stay)
 	rm -rf $(VENV)
@@ -83,7 +89,8 @@ clean:  ## remove the virtual environment (results stay)
 $(VENV)/.installed-run: EXTRAS :=
 $(VENV)/.installed-test: EXTRAS := [test]
 $(VENV)/.installed-lint: EXTRAS := [lint]
-$(VENV)/.installed-test $(VENV)/.installed-lint: $(VENV)/.installed-run
+$(VENV)/.installed-bench: EXTRAS := [bench]
+$(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-bench: $(VENV)/.installed-run
 
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (a few minutes the first time)"

@@ -14,4 +14,5 @@ with job(snakemake.log[0]):
         load_staging(kind).stage(table, Path(snakemake.input[0]), out, variables, threads=threads)
     else:
         schemas = snakemake.params.source["schemas"]
-        load_server_staging().stage(kind, table, schemas, out, variables, threads=threads)
+        counted = {"count_rows": snakemake.params.count_rows}
+        load_server_staging().stage(kind, table, schemas, out, variables, threads=threads, **counted)

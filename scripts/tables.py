@@ -6,11 +6,13 @@ from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
     from ehr_attack.summaries.attacks import write_attack_tables, write_susceptibility_tables
+    from ehr_attack.summaries.audit import write_audit_tables
     from ehr_attack.summaries.cohort import write_cohort_tables
     from ehr_attack.summaries.models import write_model_tables
 
     files, chosen, out_dir = snakemake.input, snakemake.params.variables, Path(snakemake.output[0]).parent
     write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **chosen, out_dir=out_dir)
+    write_audit_tables(codes=files.codes, integrity=files.integrity, out_dir=out_dir)
     write_model_tables(metrics=files.metrics, flow=files.flow, out_dir=out_dir)
     write_attack_tables(
         summaries=files.summaries,

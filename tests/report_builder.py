@@ -15,13 +15,15 @@ import pandas as pd
 import yaml
 
 from ehr_attack import schemas
+from ehr_attack.figures.flow import plot_flow
 from ehr_attack.figures.models import plot_model
-from ehr_attack.figures.names import attack_figures, model_figures, patient_figures
+from ehr_attack.figures.names import COHORT_FIGURES, attack_figures, model_figures, patient_figures
 from ehr_attack.figures.patient import plot_patient
 from ehr_attack.figures.susceptibility import plot_attack
 from ehr_attack.report import build_report
 from ehr_attack.storage import read_frame, write_frame, write_json, write_text
 from ehr_attack.summaries.attacks import write_attack_tables, write_susceptibility_tables
+from ehr_attack.summaries.audit import write_audit_tables
 from ehr_attack.summaries.cohort import write_cohort_tables
 from ehr_attack.summaries.models import write_model_tables
 from ehr_attack.variables import Variable, load_variables
@@ -60,6 +62,14 @@ class RunFiles:
     @property
     def features(self) -> Path:
         return self.root / "features/features.parquet"
+
+    @property
+    def codes(self) -> Path:
+        return self.root / "audit/items.parquet"
+
+    @property
+    def integrity(self) -> Path:
+        return self.root / "audit/integrity.parquet"
 
     @property
     def figures(self) -> Path:
@@ -122,6 +132,8 @@ class MadeUpRun:
         stays = self._stays(random)
         write_frame(stays, files.stays, schemas.STAYS)
         write_json(self._flow(stays), files.flow)
+        write_frame(self._codes(), files.codes, schemas.ITEM_AUDIT)
+        write_frame(_integrity(), files.integrity, schemas.INTEGRITY)
         features = self._features(random, stays["stay_id"].to_numpy())
         write_frame(features, files.features, schemas.features_schema([v.name for v in self.variables]))
         for model in self.models:
@@ -137,6 +149,33 @@ class MadeUpRun:
     @property
     def variables(self) -> tuple[Variable, ...]:
         return load_variables(self.profile)
+
+    def _codes(self) -> pd.DataFrame:
+        rows = [
+            {
+                "variable": variable.name,
+                "variable_label": variable.label,
+                "table_name": variable.table,
+                "code": f"code-{number}",
+                "label": variable.label,
+                "fluid": variable.fluid,
+                "unit": variable.unit,
+                "expected_unit": variable.unit,
+                "n_rows": 3000 + number,
+                "n_other_unit": 30,
+                "n_patients": 300,
+                "n_outside": 12,
+                "q05": 0.7 * _TYPICAL[variable.name],
+                "median": _TYPICAL[variable.name],
+                "q95": 1.3 * _TYPICAL[variable.name],
+                "findings": "",
+                "failing": "",
+            }
+            for number, variable in enumerate(self.variables)
+        ]
+        rows[0] |= {"findings": "its fluid is Urine; expected Blood", "failing": "fluid:code-0"}
+        rows[1] |= {"n_rows": 41, "n_patients": 3, "n_outside": 1}
+        return pd.DataFrame(rows)
 
     def _stays(self, random: np.random.Generator) -> pd.DataFrame:
         index = np.arange(self.stays)
@@ -394,6 +433,16 @@ class MadeUpRun:
         )
 
 
+def _integrity() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"table_name": "labevents", "what": "rows read", "cases": 27_000, "total": None, "consequence": "counted"},
+            {"table_name": "admissions", "what": "died early", "cases": 4, "total": 900, "consequence": "excluded"},
+            {"table_name": "labevents", "what": "far away", "cases": 300, "total": 9000, "consequence": "not used"},
+        ]
+    ).astype({"total": "Int64"})
+
+
 def identifiers(files: RunFiles) -> set[str]:
     """Every stay, subject and admission id of the run, as text."""
     frame = read_frame(files.stays, ["stay_id", "subject_id", "hadm_id"])
@@ -405,6 +454,7 @@ def write_tables(files: RunFiles, profile: str) -> None:
     out = {"profile": profile, "out_dir": files.tables}
     write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **out)
     metrics = [files.metrics(model) for model in files.models]
+    write_audit_tables(codes=files.codes, integrity=files.integrity, out_dir=files.tables)
     write_model_tables(metrics=metrics, flow=files.flow, out_dir=files.tables)
     pairs = [(model, mode) for model in files.models for mode in files.modes]
     for model, mode in pairs:
@@ -419,6 +469,7 @@ def write_tables(files: RunFiles, profile: str) -> None:
 def draw_figures(files: RunFiles, profile: str, *, dpi: int = 100, style: str = "paper") -> None:
     """Draw every figure of a made-up run, those of single patients too."""
     look = {"dpi": dpi, "style": style}
+    plot_flow(flow=files.flow, out_dir=files.figures, **look)
     for model in files.models:
         parts = {"metrics": files.metrics(model), "curves": files.model_curves(model)}
         plot_model(model=model, **parts, histories=files.histories(model), out_dir=files.figures, **look)
@@ -440,7 +491,7 @@ def place_figures(files: RunFiles) -> None:
             *(stem for mode in files.modes for stem in attack_figures(model, mode)),
         ]
         private = [stem for mode in files.modes for stem in patient_figures(model, mode)]
-        for folder, names in ((files.figures, stems), (files.private, private)):
+        for folder, names in ((files.figures, [*COHORT_FIGURES, *stems]), (files.private, private)):
             for stem in names:
                 write_text(svg, folder / f"{stem}.svg")
 

@@ -80,10 +80,10 @@ def extract(
         )
         connection.execute(read_sql(_SHARED_SQL, "macros"))
         for name, files in tables.items():
-            connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {_parquet(files)}")
+            connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {parquet_scan(files)}")
         rules = {**_rules(cohort), "window_hours": window_hours}
-        _register(connection, "items", _item_table(variables, codes))
-        _register(connection, "steps", _step_table(rules))
+        register(connection, "items", item_table(variables, codes))
+        register(connection, "steps", _step_table(rules))
 
         _create(connection, "candidates", read_sql(sql_dir, "candidates"))
         _run_checks(connection, read_sql(sql_dir, "checks"))
@@ -114,12 +114,13 @@ def _rules(cohort: Mapping[str, Any]) -> dict[str, Any]:
     return numbers | {name: bool(cohort[name]) for name in ("require_full_window", "first_stay_only")}
 
 
-def _parquet(files: Path | Sequence[Path]) -> str:
+def parquet_scan(files: Path | Sequence[Path]) -> str:
+    """The table expression that reads one Parquet file, or several as one table."""
     paths = [files] if isinstance(files, Path) else files
     return f"read_parquet([{', '.join(quoted(path) for path in paths)}])"
 
 
-def _item_table(variables: Sequence[Variable], codes: Callable[[Variable], list[dict[str, Any]]]) -> pa.Table:
+def item_table(variables: Sequence[Variable], codes: Callable[[Variable], list[dict[str, Any]]]) -> pa.Table:
     """One row a code of a variable, with what the measurements need of it."""
     rows = [
         code
@@ -143,7 +144,7 @@ def _step_table(rules: Mapping[str, Any]) -> pa.Table:
     return pa.table({"position": range(len(steps)), "key": keys, "label": labels})
 
 
-def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+def register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
     """Copy a small table into the database, so that no Python object has to outlive the query."""
     connection.register(f"{name}_arrow", table)
     connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")

@@ -30,9 +30,11 @@ _COUNTS = (
         "n_patients",
         "n_deaths",
     ),
+    *("rows", "patients_with_rows", "cases", "total"),
     *("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected", "n_observed"),
 )
 _WORDS = ("level", "step", "direction", "measure", "unit", "model", "mode", "scope")
+_WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
 
 def build_report(
@@ -58,6 +60,7 @@ def build_report(
     read = {stem: _read(tables / f"{stem}.csv") for stem in names.all_tables(models, modes)}
     shown_config = page.public_config(config)
     context = _cohort(read) | {
+        "flow_figure": sections.flow_figure(figures, read["cohort_flow"]),
         "config": shown_config,
         "config_yaml": yaml.safe_dump(shown_config, sort_keys=False, allow_unicode=True),
         "provenance": provenance,
@@ -93,10 +96,10 @@ def _environment() -> jinja2.Environment:
 def _read(path: Path) -> pd.DataFrame:
     """A table for people; counts stay text, since some of them are hidden, and missing words become empty."""
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *_WORDS), str))
+        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *_WORDS, *_WORDS_OF_AUDIT), str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable table ({error}). Run `snakemake {path}` to make it anew.") from error
-    return frame.fillna({name: "" for name in _WORDS if name in frame})
+    return frame.fillna({name: "" for name in (*_WORDS, *_WORDS_OF_AUDIT) if name in frame})
 
 
 def _cohort(read: sections.Tables) -> dict[str, Any]:
@@ -104,6 +107,8 @@ def _cohort(read: sections.Tables) -> dict[str, Any]:
         "flow": sections.records(read["cohort_flow"]),
         "cohort": sections.records(read["cohort"]),
         "missingness": sections.records(read["missingness"]),
+        "item_audit": sections.records(read["item_audit"]),
+        "integrity": sections.records(read["integrity"]),
         "stays": sections.cohort_number(read["cohort"], "ICU stays"),
         "patients": sections.cohort_number(read["cohort"], "Patients"),
         "deaths": sections.cohort_number(read["cohort"], "Died in hospital"),

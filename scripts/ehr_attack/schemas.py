@@ -182,3 +182,34 @@ ATTACK_SUMMARY = pa.schema(
     }
 )
 """One row a direction: how many attacked stays were flipped, and at what cost in the selected attacks."""
+
+ITEM_AUDIT = pa.schema(
+    {
+        "variable": _TEXT,
+        "variable_label": _TEXT,
+        "table_name": _TEXT,
+        "code": _TEXT,
+        "label": _TEXT,
+        "fluid": _TEXT,
+        "unit": _TEXT,
+        "expected_unit": _TEXT,
+        "n_rows": _INT64,
+        "n_other_unit": _INT64,
+        "n_patients": _INT64,
+        "n_outside": _INT64,
+        "q05": _FLOAT,
+        "median": _FLOAT,
+        "q95": _FLOAT,
+        "findings": _TEXT,
+        "failing": _TEXT,
+    }
+)
+"""One row a variable and code of it, in the order of the variables, over all patients of the source.
+
+`unit`: the most frequent one, empty where none is told; `n_other_unit`: rows of any other unit or of none; `n_outside`:
+rows outside the plausible range; quantiles in the variable's canonical unit; `failing`: names of the findings that stop
+the run unless acknowledged.
+"""
+
+INTEGRITY = pa.schema({"table_name": _TEXT, "what": _TEXT, "cases": _INT64, "total": _INT64, "consequence": _TEXT})
+"""One row a check of the source's tables: how often something was found, out of how many rows, and what is done."""

@@ -52,6 +52,14 @@ def cohort_number(cohort: pd.DataFrame, characteristic: str) -> dict[str, Any]:
     return records(cohort[cohort["characteristic"] == characteristic])[0]
 
 
+def flow_figure(figures: Path, flow: pd.DataFrame) -> Image:
+    """The flow of the cohort; flow: `cohort_flow.csv`, whose first and last lines the alternative text tells."""
+    (stem,) = names.COHORT_FIGURES
+    first, last = flow["stays"].iloc[0], flow["stays"].iloc[-1]
+    alt = f"Flow chart from {first} ICU stays in the source to {last} in the cohort; the table below has all numbers."
+    return embed_figure(figures, stem, alt, "Cohort flow: who is left (left) and who was excluded, and why (right).")
+
+
 def model_section(tables: Tables, figures: Path, model: str) -> dict[str, Any]:
     """One model: its metrics, one list a seed, and its figures."""
     rows = tables["model_metrics"]

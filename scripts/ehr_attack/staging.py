@@ -1,18 +1,20 @@
 """Staging: each source table is read once and only what is needed of it is kept, as Parquet."""
 
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from ehr_attack.errors import UserError
 from ehr_attack.sources import csv_file
 from ehr_attack.sources.duck import copy_to_parquet, identifier, is_no_space, read_sql, session
-from ehr_attack.storage import atomic_path
+from ehr_attack.storage import atomic_path, write_json
 from ehr_attack.suppression import count_text
 
 _log = logging.getLogger(__name__)
@@ -27,18 +29,23 @@ def stage_csv(
     sql_dir: Path,
     threads: int,
     memory_limit_gb: float = 2.0,
+    optional: Mapping[str, str] | None = None,
     **placeholders: str,
 ) -> int:
     """Read `source_file` (CSV or CSV.gz) once; write what `sql_dir/<table>.sql` selects from it as Parquet.
 
-    table: lower-case name. types: DuckDB types of the columns that are read, by lower-case name. placeholders: what
-    replaces `{name}` in the SQL text. Rows are sorted by all columns. Memory stays within `memory_limit_gb` whatever
-    the size of the file. Returns the number of rows kept. Raises UserError, and writes nothing, when the file is
+    table: lower-case name. types: DuckDB types of the columns that are read, by lower-case name. optional: types of
+    columns that the file may lack; the SQL text names such a column as `{column}`, which becomes NULL then.
+    placeholders: what replaces `{name}` in the SQL text. Rows are sorted by all columns. Memory stays within
+    `memory_limit_gb` whatever the size of the file. Returns the number of rows kept; `rows_file(out)` also tells how
+    many were read. Raises UserError, and writes nothing, when the file is
     damaged, lacks a column, has no rows, or holds a value of the wrong type.
     """
     source_file = Path(source_file)
-    scan = csv_file.scan(source_file, csv_file.read_header(source_file), types)
-    select = read_sql(sql_dir, table, **placeholders)
+    header = csv_file.read_header(source_file)
+    present = {column: kind for column, kind in (optional or {}).items() if column in header}
+    scan = csv_file.scan(source_file, header, {**types, **present})
+    select = read_sql(sql_dir, table, **placeholders, **names_or_null(optional or {}, present))
     return stage_selection(
         table,
         scan,
@@ -61,11 +68,13 @@ def stage_selection(
     explain: Callable[[duckdb.Error], UserError],
     threads: int,
     memory_limit_gb: float = 2.0,
+    out_rows: Path | None = None,
 ) -> int:
     """Write what `select` reads from the table expression `scan`, known as `view`, as Parquet sorted by all columns.
 
     source_file: where it all comes from, for the log; a gzip file is checked to its end. explain: what an error of
-    DuckDB means to a user. Returns the number of rows kept.
+    DuckDB means to a user. out_rows: where the numbers of rows go, by default `rows_file(out)`. Returns the number of
+    rows kept.
     """
     start = time.monotonic()
     _log.info("%s: reading %.1f MB", source_file.name, csv_file.size_bytes(source_file) / 1e6)
@@ -76,13 +85,44 @@ def stage_selection(
     ):
         try:
             connection.execute(f"CREATE VIEW {identifier(view)} AS SELECT * FROM {scan}")
+            connection.execute("PRAGMA enable_profiling = 'no_output'")
             kept = write_sorted(connection, select, temporary)
+            read = rows_scanned(connection)
         except duckdb.Error as error:
             if isinstance(error, duckdb.OutOfMemoryException) or is_no_space(error):
                 raise  # the session says what to do
             raise explain(error) from None
+    write_rows(out_rows or rows_file(out), read=read, kept=kept)
     log_kept(source_file.name, kept, start)
     return kept
+
+
+def names_or_null(optional: Iterable[str], present: Iterable[str]) -> dict[str, str]:
+    """What an SQL text says for each column of `optional`: its name, or NULL where it is not among `present`."""
+    return {column: column if column in present else "NULL" for column in optional}
+
+
+def rows_file(staged: Path) -> Path:
+    """The file beside a staged table that tells how many rows were read and kept."""
+    return staged.with_name(f"{staged.stem}.rows.json")
+
+
+def write_rows(out: Path, *, read: int | None, kept: int) -> None:
+    """Write how many rows of a table were read (None: not counted) and kept."""
+    write_json({"rows_read": read, "rows_kept": kept}, out)
+
+
+def rows_scanned(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """How many rows the last query read, from its profile, so that nothing is read twice; None if it does not tell."""
+    profile = json.loads(connection.get_profiling_information())
+    scans = [operator["rows_scanned"] for operator in _operators(profile) if operator.get("type") == "TABLE_SCAN"]
+    return int(scans[0]) if len(scans) == 1 else None
+
+
+def _operators(profile: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for operator in [*profile.get("operator", ()), *profile.get("children", ())]:
+        yield operator
+        yield from _operators(operator)
 
 
 def write_sorted(connection: duckdb.DuckDBPyConnection, select: str, out: Path) -> int:

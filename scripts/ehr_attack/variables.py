@@ -33,7 +33,8 @@ class Variable:
 
     A value v is plausible when `low_exclusive < v <= high_inclusive`; `precision` is the step at which it is charted.
     `items` maps an item-id column (`mimic3_carevue`, `mimic3_metavision`, `mimic4`) to the ids that hold the variable;
-    `physionet2012` holds its parameters in the records of the PhysioNet 2012 challenge.
+    `physionet2012` holds its parameters in the records of the PhysioNet 2012 challenge. `fluid` is what a laboratory
+    value is measured in (empty: not told).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Variable:
     precision: float
     items: Mapping[str, tuple[Item, ...]]
     physionet2012: tuple[str, ...] = ()
+    fluid: str = ""
 
 
 def load_variables(
@@ -98,6 +100,7 @@ def _variable(row: dict[str, str], path: Path) -> Variable:
             precision=float(row["precision"]),
             items={column: _items(row[column]) for columns in _ITEM_COLUMNS.values() for column in columns},
             physionet2012=tuple(filter(None, row["physionet2012"].split("|"))),
+            fluid=row.get("fluid") or "",
         )
     except (KeyError, ValueError) as error:
         raise UserError(

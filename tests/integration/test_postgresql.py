@@ -60,13 +60,14 @@ CREATE TABLE typed.admissions AS SELECT subject_id::int, hadm_id::int, admittime
 CREATE TABLE typed.patients AS SELECT subject_id::int, gender::varchar(5), dob::timestamp(0) FROM plain.patients;
 CREATE TABLE typed.icustays AS SELECT subject_id::int, hadm_id::int, icustay_id::int, first_careunit::varchar(20),
     intime::timestamp(0), outtime::timestamp(0) FROM plain.icustays;
-CREATE TABLE typed.labevents AS SELECT subject_id::int, itemid::int, charttime::timestamp(0), valuenum
-    FROM plain.labevents;
+CREATE TABLE typed.labevents AS SELECT subject_id::int, itemid::int, charttime::timestamp(0), valuenum,
+    valueuom::varchar(20) FROM plain.labevents;
 CREATE TABLE typed.chartevents (subject_id int, icustay_id int, itemid int, charttime timestamp(0), valuenum float8,
-    error int) PARTITION BY RANGE (itemid);
+    valueuom varchar(50), error int) PARTITION BY RANGE (itemid);
 CREATE TABLE typed.chartevents_1 PARTITION OF typed.chartevents FOR VALUES FROM (0) TO (220000);
 CREATE TABLE typed.chartevents_2 PARTITION OF typed.chartevents FOR VALUES FROM (220000) TO (300000);
-INSERT INTO typed.chartevents SELECT subject_id, icustay_id, itemid, charttime, valuenum, error FROM plain.chartevents;
+INSERT INTO typed.chartevents SELECT subject_id, icustay_id, itemid, charttime, valuenum, valueuom, error
+    FROM plain.chartevents;
 """
 
 OTHERWISE = """
@@ -75,8 +76,8 @@ CREATE VIEW typed.admissions AS SELECT subject_id::numeric, hadm_id::numeric, ad
 CREATE TABLE typed.patients AS SELECT subject_id, gender::char(5), dob::date AS dob FROM plain.patients;
 CREATE TABLE typed.icustays AS SELECT subject_id::numeric, hadm_id, icustay_id, first_careunit::char(20),
     intime::timestamptz, outtime FROM plain.icustays;
-CREATE MATERIALIZED VIEW typed.labevents AS SELECT valuenum::numeric, charttime, itemid::numeric, subject_id
-    FROM plain.labevents ORDER BY valuenum DESC;
+CREATE MATERIALIZED VIEW typed.labevents AS SELECT valuenum::numeric, charttime, itemid::numeric, subject_id,
+    valueuom::char(20) FROM plain.labevents ORDER BY valuenum DESC;
 CREATE TABLE typed.chartevents AS SELECT *, 'x' AS note FROM plain.chartevents ORDER BY random();
 """
 

@@ -48,7 +48,7 @@ def comments(svg: str) -> str:
 
 class TestNames:
     def test_stems_are_those_of_the_files(self, drawn: RunFiles) -> None:
-        stems = {*names.model_figures("lstm"), *names.attack_figures("lstm", "ista")}
+        stems = {*names.COHORT_FIGURES, *names.model_figures("lstm"), *names.attack_figures("lstm", "ista")}
         assert {path.name for path in drawn.figures.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}
         stems = set(names.patient_figures("lstm", "ista"))
         assert {path.name for path in drawn.private.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}

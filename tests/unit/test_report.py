@@ -77,6 +77,7 @@ class TestPage:
     def test_figures_have_alternative_texts_and_sizes(self, run: RunFiles, html: str) -> None:
         images = Page(html).images
         stems = [
+            *names.COHORT_FIGURES,
             *names.model_figures("lstm"),
             *(s for mode in run.modes for s in names.attack_figures("lstm", mode)),
         ]
@@ -116,7 +117,7 @@ class TestPage:
         files.tables.mkdir()
         for source, target in write_from:
             target.write_bytes(source.read_bytes())
-        with pytest.raises(UserError, match=r"roc_lstm\.svg: the figure is missing"):
+        with pytest.raises(UserError, match=r"flow\.svg: the figure is missing"):
             make_report(files)
 
 

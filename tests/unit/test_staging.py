@@ -75,7 +75,7 @@ def test_charts_keep_warnings_and_careVue_nulls_and_drop_errors_and_texts(tmp_pa
     folder = records.write(tmp_path)
     frame = stage("chartevents", folder / "CHARTEVENTS.csv")
     assert frame.loc[frame["subject_id"] != 0, "value"].tolist() == [83.0, 80.0, 82.0]
-    assert frame.columns.tolist() == ["subject_id", "stay_id", "item_id", "event_time", "value"]
+    assert frame.columns.tolist() == ["subject_id", "stay_id", "item_id", "event_time", "value", "unit"]
     assert [str(kind) for kind in frame.dtypes[["subject_id", "event_time", "value"]]] == [
         "int64",
         "datetime64[us]",

@@ -5,19 +5,20 @@ import time
 
 import pytest
 
-PLOTS = {"plot_model", "plot_attack", "plot_patients"}
+PLOTS = {"plot_cohort", "plot_model", "plot_attack", "plot_patients"}
 REPORT = {"tables", "report"}
 AFTER_SUSCEPTIBILITY = {"plot_attack", *REPORT}
 AFTER_MERGE = {"susceptibility", "plot_patients", *AFTER_SUSCEPTIBILITY}
 AFTER_ATTACK = {"merge_attack", *AFTER_MERGE}
 AFTER_TRAIN = {"evaluate", "plot_model", "attack", *AFTER_ATTACK}
 AFTER_FOLDS = {"train", *AFTER_TRAIN}
-AFTER_EXTRACT = {"features", "folds", *AFTER_FOLDS}
-AFTER_STAGE = {"extract", *AFTER_EXTRACT}
+AFTER_EXTRACT = {"features", "folds", "plot_cohort", *AFTER_FOLDS}
+AFTER_STAGE = {"audit", "extract", *AFTER_EXTRACT}
 
 CONFIG_EDITS = {
     "synthetic.seed": (7, {"synthetic", "stage", *AFTER_STAGE}),
     "source.profile": ("reproduction2023", {"stage", *AFTER_STAGE}),
+    "source.acknowledged": (["fluid:51478"], {"audit", *REPORT}),
     "cohort.min_icu_hours": (50, {"extract", *AFTER_EXTRACT}),
     "features.carry_in_hours": (6, {"extract", *AFTER_EXTRACT}),
     "features.imputation": ("linear", {"train", *AFTER_TRAIN}),
@@ -44,6 +45,11 @@ CODE_EDITS = {
     "scripts/ehr_attack/figures/models.py": {"plot_model", "report"},
     "workflow/sql/mimic3/labevents.sql": {"stage", *AFTER_STAGE},
     "workflow/sql/mimic3/candidates.sql": {"extract", *AFTER_EXTRACT},
+    "workflow/sql/mimic3/audit.sql": {"audit", *REPORT},
+    "workflow/sql/common/item_audit.sql": {"audit", *REPORT},
+    "scripts/ehr_attack/data/item_checks.csv": {"audit", *REPORT},
+    "scripts/ehr_attack/integrity.py": {"audit", *REPORT},
+    "scripts/ehr_attack/figures/flow.py": {"plot_cohort", "report"},
     "workflow/sql/mimic3/placed.sql": {"extract", *AFTER_EXTRACT},
     "workflow/sql/physionet2012/records.sql": set(),
     "scripts/ehr_attack/sources/physionet2012_staging.py": set(),
@@ -68,7 +74,7 @@ def test_an_edit_of_config_reruns_its_stage_and_later_ones(project, key):
 
 @pytest.mark.parametrize("file", CODE_EDITS)
 def test_an_edit_of_code_reruns_what_uses_it(project, file):
-    comment = "-- edited\n" if file.endswith(".sql") else "# edited\n"
+    comment = {".sql": "-- edited\n", ".csv": "\n"}.get(file[-4:], "# edited\n")
     project.append(file, comment)
     assert set(project.stale_rules()) == CODE_EDITS[file]
 

@@ -2,17 +2,18 @@
 
 INPUT   the source's tables: CSV or CSV.gz files, or the record files of a set
 OUTPUT  R/extract/staged/<table>.parquet: the rows and columns needed
+        R/extract/staged/<table>.rows.json: how many rows were read and kept
         R/extract/stays.parquet, measurements.parquet, cohort_flow.json: canonical tables
 """
 
 DICTIONARIES = ["d_items", "d_labitems"]
-STAGED_TABLES = sorted(set(EXTERNAL_TABLES or SYNTHETIC_FILES) - set(DICTIONARIES))
+STAGED_TABLES = sorted(EXTERNAL_TABLES or SYNTHETIC_FILES)
 VIEWS = {}
-for table in STAGED_TABLES:
+for table in [name for name in STAGED_TABLES if name not in DICTIONARIES]:
     VIEWS.setdefault(load_shape(TABLE_KIND).views(table), []).append(f"{R}/extract/staged/{table}.parquet")
 EXTRACT_SQL = [
     *(SOURCE.sql_dir / f"{name}.sql" for name in ("candidates", "checks", "placed")),
-    *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem != "features"),
+    *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem not in ("features", "item_audit")),
 ]
 
 
@@ -21,6 +22,7 @@ rule stage:
         source_table,
     output:
         f"{R}/extract/staged/{{table}}.parquet",
+        f"{R}/extract/staged/{{table}}.rows.json",
     log:
         f"{R}/logs/stage_{{table}}.log",
     wildcard_constraints:
@@ -34,6 +36,8 @@ rule stage:
     params:
         variables=VARIABLES,
         source=source_digest,
+        # Files are counted while they are read; a server reads a table once more for it.
+        count_rows=FROM_SERVER and C["source"]["full_release"],
         code=lambda wildcards: code(
             "stage.py",
             modules=[SERVER_STAGING, SOURCE.shape] if FROM_SERVER else [SOURCE.staging],
@@ -48,6 +52,8 @@ rule stage:
 rule extract:
     input:
         **VIEWS,
+        # Nothing is computed from a source that fails its audit; what the audit says changes no result.
+        audit=ancient(f"{R}/audit/items.parquet"),
     output:
         stays=f"{R}/extract/stays.parquet",
         measurements=f"{R}/extract/measurements.parquet",
@@ -63,7 +69,7 @@ rule extract:
     params:
         variables=VARIABLES,
         views=list(VIEWS),
-        source=block("source", without=["path", "database", "schema"]),
+        source=block("source", without=["path", "database", "schema", "full_release", "acknowledged"]),
         cohort=block("cohort"),
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
         code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),

@@ -1,6 +1,6 @@
 """Draw the figures, each as SVG and PNG.
 
-INPUT   R/models/<model>/{metrics,curves}.parquet and every fold's history.parquet; R/susceptibility/<model>/<mode>/*;
+INPUT   R/extract/cohort_flow.json; R/models/<model>/{metrics,curves}.parquet and every fold's history.parquet; R/susceptibility/<model>/<mode>/*;
         for figures of single patients: R/attacks/<model>/<mode>/seed_<s>/fold_<k>/*, R/features/features.parquet
 OUTPUT  R/figures/*.{svg,png}: aggregates; R/private/*.{svg,png}: single patients, readable by their owner only
 """
@@ -14,12 +14,33 @@ ALL_FIGURES = [
         *(stem for mode in MODES for stem in names.attack_figures(model, mode)),
     ]
     for format in FORMATS
-]
+] + [f"{R}/figures/{stem}.{format}" for stem in names.COHORT_FIGURES for format in FORMATS]
 PATIENT_FIGURES = (
     [f"{R}/private/{stem}.svg" for model in MODELS for mode in MODES for stem in names.patient_figures(model, mode)]
     if C["report"]["patient_examples"]
     else []
 )
+
+
+rule plot_cohort:
+    input:
+        f"{R}/extract/cohort_flow.json",
+    output:
+        [drawn("figures", stem, category="Cohort", figure=stem) for stem in names.COHORT_FIGURES],
+    log:
+        f"{R}/logs/plot_cohort.log",
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        plots=block("plots"),
+        code=code("plot_cohort.py"),
+    message:
+        "Drawing the cohort flow"
+    script:
+        "../../scripts/plot_cohort.py"
 
 
 rule plot_model:

@@ -1,7 +1,7 @@
 """Write the tables for people, small numbers suppressed.
 
-INPUT   R/extract/stays.parquet, cohort_flow.json, R/features/features.parquet, R/models/<model>/metrics.parquet,
-        R/susceptibility/<model>/<mode>/*
+INPUT   R/extract/stays.parquet, cohort_flow.json, R/features/features.parquet, R/audit/*.parquet,
+        R/models/<model>/metrics.parquet, R/susceptibility/<model>/<mode>/*
 OUTPUT  R/tables/*.csv
 """
 
@@ -11,6 +11,8 @@ rule tables:
         stays=f"{R}/extract/stays.parquet",
         flow=f"{R}/extract/cohort_flow.json",
         features=f"{R}/features/features.parquet",
+        codes=f"{R}/audit/items.parquet",
+        integrity=f"{R}/audit/integrity.parquet",
         metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
         summaries=of_all_maps("summary.parquet"),
         cells=of_all_maps("cells.parquet"),

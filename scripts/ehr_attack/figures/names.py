@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 DIRECTIONS = ("0_to_1", "1_to_0")
 
-COHORT_TABLES = ("cohort_flow", "cohort", "missingness")
+COHORT_TABLES = ("cohort_flow", "cohort", "missingness", "item_audit", "integrity")
 MODEL_TABLES = ("model_metrics", "published_comparison")
 ATTACK_TABLES = ("attack_summary", "rank_comparison", "paper_claims")
+
+COHORT_FIGURES = ("flow",)
 
 
 def model_figures(model: str) -> tuple[str, ...]:

@@ -52,8 +52,19 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 """The tables that the project reads: table -> column -> type. All are needed and must have rows."""
 
-OPTIONAL_TABLES = ("d_items", "d_labitems")
-"""Dictionaries of item ids: used where present, not needed for the extracts."""
+DICTIONARIES: Mapping[str, Mapping[str, str]] = {
+    "d_items": {"itemid": "BIGINT", "label": "VARCHAR"},
+    "d_labitems": {"itemid": "BIGINT", "label": "VARCHAR", "fluid": "VARCHAR"},
+}
+"""What item ids mean, as the source tells it: for the audit, where present; the extracts do without."""
+
+OPTIONAL_TABLES = tuple(DICTIONARIES)
+
+OPTIONAL_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "chartevents": {"valueuom": "VARCHAR"},
+    "labevents": {"valueuom": "VARCHAR"},
+}
+"""Columns that are read where a file has them, and are null where it has not: table -> column -> type."""
 
 
 def find_tables(folder: Path) -> dict[str, Path]:

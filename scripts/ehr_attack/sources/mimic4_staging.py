@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ehr_attack.paths import SQL_DIR
-from ehr_attack.sources.mimic4 import TABLES
+from ehr_attack.sources.mimic4 import DICTIONARIES, OPTIONAL_COLUMNS, TABLES
 from ehr_attack.staging import stage_csv
 from ehr_attack.variables import Variable, item_ids
 
@@ -25,7 +25,8 @@ def stage(
         table,
         source_file,
         out,
-        types=TABLES[table],
+        types={**TABLES, **DICTIONARIES}[table],
+        optional=OPTIONAL_COLUMNS.get(table),
         sql_dir=_SQL,
         threads=threads,
         memory_limit_gb=memory_limit_gb,

@@ -11,7 +11,7 @@ from ehr_attack.paths import SQL_DIR
 from ehr_attack.sources.duck import quoted, read_sql
 from ehr_attack.sources.physionet2012 import DESCRIPTORS, OUTCOME_TYPES
 from ehr_attack.sources.record_files import Gathered, gather
-from ehr_attack.staging import stage_csv, stage_selection
+from ehr_attack.staging import rows_file, stage_csv, stage_selection
 from ehr_attack.storage import atomic_path
 from ehr_attack.variables import Variable
 
@@ -69,6 +69,7 @@ def _stage_records(
             explain=lambda error: _explain(error, records, gathered),
             threads=threads,
             memory_limit_gb=memory_limit_gb,
+            out_rows=rows_file(out),
         )
 
 

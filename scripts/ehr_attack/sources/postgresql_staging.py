@@ -14,7 +14,7 @@ from ehr_attack.sources import SOURCES, load_shape
 from ehr_attack.sources.duck import identifier, quoted, read_sql, session
 from ehr_attack.sources.postgresql import connected, explained, rows_of, watched
 from ehr_attack.sources.table_files import listed
-from ehr_attack.staging import log_kept, write_sorted
+from ehr_attack.staging import log_kept, names_or_null, rows_file, write_rows, write_sorted
 from ehr_attack.storage import atomic_path
 from ehr_attack.variables import Variable, item_ids
 
@@ -30,27 +30,31 @@ def stage(
     *,
     threads: int,
     memory_limit_gb: float = 2.0,
+    count_rows: bool = False,
 ) -> int:
     """Write what is needed of `table` of a source of `kind` for `variables` as Parquet, the same bytes as from CSV.
 
     schemas: where the table is looked up, in that order; none: where the database user looks by default (search_path).
     The source's SQL text runs in the server, in a read-only transaction. Rows come in batches of about `BATCH_BYTES`,
-    so memory stays within `memory_limit_gb` and little more. Returns the number of rows kept. Raises UserError, and
+    so memory stays within `memory_limit_gb` and little more. count_rows: count all rows of the table as well, for which
+    the server reads it once more. Returns the number of rows kept. Raises UserError, and
     writes nothing, when the server cannot be reached, refuses, lacks the table or a column, has no rows in it, or is
     lost on the way.
     """
     start = time.monotonic()
-    types = load_shape(kind).TABLES[table]
+    shape = load_shape(kind)
+    types, optional = shape.TABLES[table], shape.OPTIONAL_COLUMNS.get(table, {})
     # IN (NULL) is the list that matches nothing: a profile may do without one of the event tables.
     ids = ", ".join(map(str, item_ids(variables, table, kind))) or "NULL"
-    select = read_sql(SOURCES[kind].sql_dir, table, item_ids=ids)
     with (
         atomic_path(out) as temporary,
         session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
         connected(read_only=True, schemas=schemas) as server,
     ):
-        _check_table(server, table, types, schemas)
-        columns = _columns_as_from_csv(connection, table, types, select)
+        found = _check_table(server, table, types, schemas)
+        select = read_sql(SOURCES[kind].sql_dir, table, item_ids=ids, **names_or_null(optional, found))
+        columns = _columns_as_from_csv(connection, table, {**types, **optional}, select)
+        total = _row_count(server, table) if count_rows else None
         failure: list[Exception] = []
         try:
             with server.cursor() as cursor:
@@ -72,12 +76,20 @@ def stage(
                 f"PostgreSQL: table {table}: a column has another type than the source publishes. Load the table again "
                 "with its own types (`ehr-attack load-postgres`)."
             ) from None
+    write_rows(rows_file(out), read=total, kept=kept)
     log_kept(table, kept, start)
     return kept
 
 
-def _check_table(server: Any, table: str, types: Mapping[str, str], schemas: Sequence[str]) -> None:
-    """Raises UserError unless the table is there, with the columns of `types` and at least one row."""
+def _row_count(server: Any, table: str) -> int:
+    try:
+        return int(rows_of(server, f"SELECT count(*) FROM {identifier(table)}")[0][0])
+    except adbc.Error as error:
+        raise explained(error, f"table {table}", server) from None
+
+
+def _check_table(server: Any, table: str, types: Mapping[str, str], schemas: Sequence[str]) -> list[str]:
+    """The table's columns. Raises UserError unless it is there, with the columns of `types` and at least one row."""
     try:
         found = [name for (name,) in rows_of(server, _COLUMNS.format(table=quoted(identifier(table))))]
         if not found:
@@ -96,6 +108,7 @@ def _check_table(server: Any, table: str, types: Mapping[str, str], schemas: Seq
             )
     except adbc.Error as error:
         raise explained(error, f"table {table}", server) from None
+    return found
 
 
 _COLUMNS = """SELECT attname::text FROM pg_attribute

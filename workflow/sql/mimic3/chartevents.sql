@@ -5,7 +5,8 @@ SELECT
     CAST(icustay_id AS bigint) AS stay_id,
     CAST(itemid AS bigint) AS item_id,
     CAST(charttime AS timestamp) AS event_time,
-    CAST(valuenum AS double precision) AS value
+    CAST(valuenum AS double precision) AS value,
+    CAST({valueuom} AS varchar) AS unit
 FROM chartevents
 WHERE
     itemid IN ({item_ids})

@@ -4,7 +4,8 @@ SELECT
     CAST(subject_id AS bigint) AS subject_id,
     CAST(itemid AS bigint) AS item_id,
     CAST(charttime AS timestamp) AS event_time,
-    CAST(valuenum AS double precision) AS value
+    CAST(valuenum AS double precision) AS value,
+    CAST({valueuom} AS varchar) AS unit
 FROM labevents
 WHERE
     itemid IN ({item_ids})

@@ -1,0 +1,46 @@
+"""Say what the source's codes hold and whether its tables are whole and sound, before anything is computed from them.
+
+INPUT   R/extract/staged/<table>.parquet and <table>.rows.json
+OUTPUT  R/audit/items.parquet, integrity.parquet: exact numbers; the tables for people are made of them
+"""
+
+STAGED_DICTIONARIES = [table for table in STAGED_TABLES if table in DICTIONARIES]
+
+
+rule audit:
+    input:
+        **VIEWS,
+        counts=expand(f"{R}/extract/staged/{{table}}.rows.json", table=STAGED_TABLES),
+        dictionaries=expand(f"{R}/extract/staged/{{table}}.parquet", table=STAGED_DICTIONARIES),
+    output:
+        codes=f"{R}/audit/items.parquet",
+        integrity=f"{R}/audit/integrity.parquet",
+    log:
+        f"{R}/logs/audit.log",
+    conda:
+        "../../envs/extract.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        variables=VARIABLES,
+        views=list(VIEWS),
+        tables=STAGED_TABLES,
+        dictionaries=STAGED_DICTIONARIES,
+        checks={key: C["source"][key] for key in ("version", "full_release", "acknowledged")},
+        code=code(
+            "audit.py",
+            modules=[SOURCE.shape],
+            files=[
+                SOURCE.sql_dir / "audit.sql",
+                SOURCE.sql_dir / "integrity.sql",
+                SQL_DIR / "common" / "item_audit.sql",
+                SQL_DIR / "common" / "macros.sql",
+                *(DATA_DIR / f"{stem}.csv" for stem in ("units", "item_checks", "items", "published_rows")),
+            ],
+        ),
+    message:
+        "Auditing item ids and tables"
+    script:
+        "../../scripts/audit.py"
