@@ -5,16 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import config_context
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
+from ehr_attack.decisions import fit_decisions, scored_stays
+from ehr_attack.metrics import METRICS, Scored, weighted_metrics
 from ehr_attack.resampling import patient_weights, percentile_interval
 
-METRICS = ("auroc", "auprc", "f1", "precision", "recall", "accuracy", "brier")
-"""Decisions (f1 to accuracy) are taken at probability 0.5, as the attack does."""
-
 _GRID = np.linspace(0.0, 1.0, 101)
-_THRESHOLD = 0.5
 _CALIBRATION_BINS = 10
 _SEED = 20180819
 
@@ -26,85 +23,70 @@ def evaluate_predictions(predictions: pd.DataFrame, stays: pd.DataFrame, resampl
 
     predictions: canonical predictions of one model, all seeds and folds; stays: with `stay_id`, `subject_id`.
     `resamples`: bootstrap resamples of patients for the 95 % intervals. A metric is NaN with one class only.
-    Returns a frame with the columns of the METRICS schema.
+    Pooled or not, a stay is judged by the thresholds and the recalibration of the fold that holds it out; the
+    intervals take these as given. Returns a frame with the columns of the METRICS schema.
     """
-    held_out = _held_out(predictions, stays)
+    decisions = fit_decisions(predictions)
     rows: list[dict[str, Any]] = []
-    for (model, seed), of_seed in held_out.groupby(["model", "seed"], sort=True):
-        groups: list[tuple[int | None, pd.DataFrame]] = [(None, of_seed)]
-        groups += [(fold, of_seed[of_seed["fold"] == fold]) for fold in sorted(of_seed["fold"].unique())]
-        for fold, group in groups:
-            counts = {
-                "n_stays": len(group),
-                "n_patients": group["subject_id"].nunique(),
-                "n_deaths": int(group["label"].sum()),
-            }
-            for metric, (value, low, high) in _measure(group, resamples).items():
-                label = {"model": model, "seed": seed, "fold": fold, "metric": metric}
-                rows.append(label | {"value": value, "low": low, "high": high} | counts)
+    for (model, seed), of_seed in held_out_stays(predictions, stays).groupby(["model", "seed"], sort=True):
+        scored, folds = scored_stays(of_seed, decisions), of_seed["fold"].to_numpy()
+        subjects = of_seed["subject_id"].to_numpy()
+        parts: list[tuple[int | None, _Array]] = [(None, np.full(folds.size, True))]
+        parts += [(fold, folds == fold) for fold in np.unique(folds)]
+        for fold, part in parts:
+            label = {"model": model, "seed": seed, "fold": fold}
+            rows += [label | row for row in measured(scored.part(part), subjects[part], resamples)]
     return pd.DataFrame(rows).astype({"fold": "Int32"})
+
+
+def held_out_stays(predictions: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
+    """The `test` rows of the predictions, with the columns of `stays` beside them."""
+    test = predictions[predictions["split"] == "test"]
+    return test.merge(stays, on="stay_id", validate="many_to_one")
+
+
+def measured(scored: Scored, subject_ids: _Array, resamples: int) -> list[dict[str, Any]]:
+    """One row a metric of METRICS: metric, value, low, high, n_stays, n_patients, n_deaths.
+
+    subject_ids: (stays,); the interval is over patients, see `evaluate_predictions`.
+    """
+    labels = scored.labels
+    counts = {
+        "n_stays": labels.size,
+        "n_patients": np.unique(subject_ids).size,
+        "n_deaths": int(labels.sum()),
+    }
+    value = low = high = np.full(len(METRICS), np.nan)
+    if labels.min() != labels.max():
+        weights = np.stack(list(patient_weights(subject_ids, resamples, _SEED)))
+        value = weighted_metrics(scored, np.ones((1, labels.size)))[0]
+        low, high = percentile_interval(weighted_metrics(scored, weights))
+    return [
+        {"metric": metric, "value": value[i], "low": low[i], "high": high[i]} | counts
+        for i, metric in enumerate(METRICS)
+    ]
 
 
 def model_curves(predictions: pd.DataFrame) -> pd.DataFrame:
     """ROC, precision-recall and calibration curves of the pooled held-out predictions of each seed.
 
     ROC and precision-recall are read on a grid of 101 points, so that no single patient's score can be read off.
-    Calibration: observed share of deaths (y) against mean prediction (x) in tenths of the predictions.
+    Calibration: observed share of deaths (y) against mean prediction (x) in tenths of the predictions; `recalibrated`:
+    the same after recalibration, left out where a fold could not be recalibrated.
     """
+    decisions = fit_decisions(predictions)
     parts: list[pd.DataFrame] = []
     for (model, seed), group in predictions[predictions["split"] == "test"].groupby(["model", "seed"], sort=True):
-        labels, p_death = group["label"].to_numpy(), group["p_death"].to_numpy()
+        scored = scored_stays(group, decisions)
+        labels, p_death = scored.labels, scored.p_death
         curves = {"calibration": _calibration(labels, p_death)}
+        if not np.isnan(scored.p_recalibrated).any():
+            curves["recalibrated"] = _calibration(labels, scored.p_recalibrated)
         if 0 < labels.sum() < labels.size:
             curves |= {"roc": _roc(labels, p_death), "pr": _precision_recall(labels, p_death)}
         for curve, (x, y) in curves.items():
             parts.append(pd.DataFrame({"model": model, "seed": seed, "curve": curve, "x": x, "y": y}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _held_out(predictions: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
-    test = predictions[predictions["split"] == "test"]
-    return test.merge(stays[["stay_id", "subject_id"]], on="stay_id", validate="many_to_one")
-
-
-def _measure(group: pd.DataFrame, resamples: int) -> dict[str, tuple[float, float, float]]:
-    """Value and 95 % interval of every metric."""
-    labels, p_death = group["label"].to_numpy(), group["p_death"].to_numpy()
-    if labels.min() == labels.max():
-        return dict.fromkeys(METRICS, (np.nan, np.nan, np.nan))
-    weights = np.stack(list(patient_weights(group["subject_id"].to_numpy(), resamples, _SEED)))
-    values = weighted_metrics(labels, p_death, np.ones((1, labels.size)))[0]
-    low, high = percentile_interval(weighted_metrics(labels, p_death, weights))
-    return {name: (values[i], low[i], high[i]) for i, name in enumerate(METRICS)}
-
-
-def weighted_metrics(labels: _Array, p_death: _Array, weights: _Array) -> npt.NDArray[np.float64]:
-    """The metrics under each of several weightings of the stays, (weightings, metrics), in the order of METRICS.
-
-    labels, p_death: (stays,); weights: (weightings, stays). NaN where a weighting leaves one class only.
-    """
-    dead, positive = labels == 1, p_death > _THRESHOLD
-    deaths, survivors = weights @ dead, weights @ ~dead
-    true_positive, false_positive = weights @ (dead & positive), weights @ (~dead & positive)
-    precision = true_positive / np.maximum(true_positive + false_positive, 1)
-    recall = true_positive / np.maximum(deaths, 1)
-    total = deaths + survivors
-    columns = {
-        "f1": 2 * true_positive / np.maximum(true_positive + false_positive + deaths, 1),
-        "precision": precision,
-        "recall": recall,
-        "accuracy": (true_positive + survivors - false_positive) / total,
-        "brier": weights @ np.square(p_death - labels) / total,
-    }
-    both = (deaths > 0) & (survivors > 0)
-    for name, score in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
-        columns[name] = np.full(len(weights), np.nan)
-        # Thousands of calls on the same, already checked arrays: the checks would take most of the time.
-        with config_context(assume_finite=True, skip_parameter_validation=True):
-            columns[name][both] = [score(labels, p_death, sample_weight=weight) for weight in weights[both]]
-    table = np.column_stack([columns[name] for name in METRICS])
-    table[~both] = np.nan
-    return table
 
 
 def _roc(labels: _Array, p_death: _Array) -> tuple[_Array, _Array]:

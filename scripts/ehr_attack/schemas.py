@@ -70,22 +70,40 @@ HISTORY = pa.schema(
 PREDICTIONS = pa.schema(_RUN | {"split": _TEXT, "stay_id": _INT64, "label": _INT8, "p_death": _FLOAT})
 """One row a stay and fold; `split` is train, validation or test."""
 
-METRICS = pa.schema(
+_MEASURED: _Fields = {
+    "metric": _TEXT,
+    "value": _FLOAT,
+    "low": _FLOAT,
+    "high": _FLOAT,
+    "n_stays": _INT64,
+    "n_patients": _INT64,
+    "n_deaths": _INT64,
+}
+
+METRICS = pa.schema(_RUN | _MEASURED)
+"""One row a metric on held-out stays; `fold` null: pooled over folds. `low`, `high`: 95 % interval over patients."""
+
+SUBGROUPS = pa.schema({"model": _TEXT, "seed": _INT64, "attribute": _TEXT, "level": _TEXT} | _MEASURED)
+"""One row a metric on the held-out stays of one level (`65 to 74`) of an attribute (`age`), pooled over folds."""
+
+DECISIONS = pa.schema(
     _RUN
     | {
-        "metric": _TEXT,
-        "value": _FLOAT,
-        "low": _FLOAT,
-        "high": _FLOAT,
+        "threshold_f1": _FLOAT,
+        "threshold_score1": _FLOAT,
+        "recalibration_intercept": _FLOAT,
+        "recalibration_slope": _FLOAT,
         "n_stays": _INT64,
-        "n_patients": _INT64,
         "n_deaths": _INT64,
     }
 )
-"""One row a metric on held-out stays; `fold` null: pooled over folds. `low`, `high`: 95 % interval over patients."""
+"""One row a fold: thresholds of largest F1 and Score1, and the logistic recalibration, all fitted on its inner
+validation stays (`n_stays`, `n_deaths` of them); NaN where they cannot tell.
+"""
 
 MODEL_CURVES = pa.schema({"model": _TEXT, "seed": _INT64, "curve": _TEXT, "x": _FLOAT, "y": _FLOAT})
-"""ROC, precision-recall and calibration curves of the pooled held-out predictions."""
+"""ROC (`roc`), precision-recall (`pr`) and calibration curves of the pooled held-out predictions; `recalibrated`: the
+calibration after recalibration."""
 
 _ATTACK: _Fields = {
     "model": _TEXT,

@@ -1,7 +1,8 @@
 """Measure a model on held-out patients.
 
 INPUT   R/models/<model>/seed_<s>/fold_<k>/predictions.parquet of all seeds and folds, R/extract/stays.parquet
-OUTPUT  R/models/<model>/metrics.parquet (with 95 % intervals over patients), curves.parquet
+OUTPUT  R/models/<model>/: metrics and subgroups .parquet (with 95 % intervals over patients), curves.parquet,
+        decisions.parquet (each fold's thresholds and recalibration, from its inner validation patients)
 """
 
 
@@ -13,6 +14,8 @@ rule evaluate:
         ),
     output:
         metrics=f"{R}/models/{{model}}/metrics.parquet",
+        subgroups=f"{R}/models/{{model}}/subgroups.parquet",
+        decisions=f"{R}/models/{{model}}/decisions.parquet",
         curves=f"{R}/models/{{model}}/curves.parquet",
     log:
         f"{R}/logs/evaluate_{{model}}.log",
