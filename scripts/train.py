@@ -12,7 +12,7 @@ with job(snakemake.log[0]):
     trained = train_fold(
         cohort=load_cohort(**dict(snakemake.input.items()), variables=variables, window_hours=params.window_hours),
         fold=int(wildcards.fold),
-        model_name=wildcards.model,
+        model_name=params.model,
         seed=int(wildcards.seed),
         imputation=params.imputation,
         settings=params.train,

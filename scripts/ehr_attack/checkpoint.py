@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ehr_attack.errors import UserError
-from ehr_attack.models import MODELS, build_model
+from ehr_attack.inputs import INPUTS, channel_count
+from ehr_attack.models import build_model
 from ehr_attack.preprocessing import Preprocessing
 from ehr_attack.storage import atomic_path, read_json, write_json
 from ehr_attack.variables import Variable
@@ -25,6 +26,11 @@ class Checkpoint:
     model: torch.nn.Module
     preprocessing: Preprocessing
     details: dict[str, Any]
+
+    @property
+    def inputs(self) -> str:
+        """The kind of inputs that the model was trained on, one of `ehr_attack.inputs.INPUTS`."""
+        return str(self.details["inputs"])
 
 
 def save_checkpoint(
@@ -57,7 +63,7 @@ def load_checkpoint(weights: Path, sidecar: Path, variables: Sequence[Variable])
         raise UserError(f"{weights}: the checkpoint cannot be read ({error.strerror}).") from error
     remedy = "Delete the folder and run snakemake again; the fold will be trained anew."
     try:
-        name, digest = details["model"], details["weights_sha256"]
+        architecture, inputs, digest = details["architecture"], details["inputs"], details["weights_sha256"]
         preprocessing = Preprocessing.from_dict(details["preprocessing"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{sidecar}: not a checkpoint description (missing {error}). {remedy}") from error
@@ -68,11 +74,11 @@ def load_checkpoint(weights: Path, sidecar: Path, variables: Sequence[Variable])
             f"{sidecar}: trained on the variables {', '.join(preprocessing.variable_names)}, but the run has "
             f"{', '.join(variable_names)}. {remedy}"
         )
-    if name not in MODELS:
-        raise UserError(f"{sidecar}: model {name!r} is unknown; expected one of {', '.join(MODELS)}. {remedy}")
-    model = build_model(name, len(variable_names))
+    if inputs not in INPUTS:
+        raise UserError(f"{sidecar}: inputs {inputs!r} are unknown; expected one of {', '.join(INPUTS)}. {remedy}")
+    model = build_model(architecture, channel_count(inputs, len(variable_names)))
     try:
         model.load_state_dict(load(payload))
     except (SafetensorError, RuntimeError, json.JSONDecodeError) as error:
-        raise UserError(f"{weights}: not the weights of a {name} model. {remedy}") from error
+        raise UserError(f"{weights}: not the weights of a {architecture} model. {remedy}") from error
     return Checkpoint(model.eval(), preprocessing, details)

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ehr_attack.errors import UserError
+from ehr_attack.models import label_of
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
 from ehr_attack.sources import table_kind
 from ehr_attack.sources.physionet2012 import WINDOW_HOURS as RECORD_HOURS
@@ -143,7 +144,9 @@ def _expectation(error: ValidationError) -> str:
 
 
 def _alternative(schema: Mapping[str, Any]) -> str:
-    return ", ".join(map(_yaml_word, schema["enum"])) if "enum" in schema else "a list of texts without repeats"
+    if "enum" in schema:
+        return ", ".join(map(_yaml_word, schema["enum"]))
+    return str(schema["description"]) if "pattern" in schema else "a list of texts without repeats"
 
 
 def _yaml_word(value: Any) -> str:
@@ -162,6 +165,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     elif source["kind"] not in _WITHOUT_FOLDER and source["path"] is None:
         yield f"config key source.path: source.kind {source['kind']} needs the folder of its tables; found null."
     yield from _impossible_for_source(config)
+    yield from _alike(config["training"]["models"])
     if lambdas["low"] > lambdas["high"]:
         yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
     if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
@@ -174,6 +178,18 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
         for name in config["attack"]["mutable"]:
             if name not in names:
                 yield f"config key attack.mutable: {name!r} is no variable to change; expected {', '.join(names)}."
+
+
+def _alike(models: Sequence[str]) -> Iterator[str]:
+    """Models that would share their folders; some file systems do not tell capital letters apart."""
+    by_label: dict[str, str] = {}
+    for model in models:
+        first = by_label.setdefault(label_of(model).lower(), model)
+        if first != model:
+            yield (
+                f"config key training.models: {first!r} and {model!r} would share the name {label_of(model)} in files "
+                "and tables; rename one of the classes."
+            )
 
 
 def _impossible_for_server(source: Mapping[str, Any]) -> Iterator[str]:

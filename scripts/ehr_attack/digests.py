@@ -7,9 +7,11 @@ touch reruns nothing. Standard library only: it runs each time that Snakemake re
 import ast
 import hashlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from ehr_attack.paths import PACKAGE_DIR, PROJECT_DIR
@@ -24,10 +26,11 @@ def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path]
 
     The script, every module of the library that it imports directly or not, `modules` (imported by name at run
     time) and their imports, `files` (SQL, data, templates), and the versions of the third-party packages imported.
+    One of `modules` may be a user's own, outside the library; what it imports from its own package or folder counts.
     Returns {name: sha256 or version}, sorted by name.
     """
     reached, packages = _import_closure(script, tuple(modules))
-    digests = {path.relative_to(PROJECT_DIR).as_posix(): _sha256(path) for path in {script, *reached, *files}}
+    digests = {_name_of(path): _sha256(path) for path in {script, *reached, *files}}
     versions = {f"package {name}": _version(name) for name in packages}
     return dict(sorted((digests | versions).items()))
 
@@ -77,15 +80,17 @@ def _import_closure(script: Path, modules: tuple[str, ...]) -> tuple[frozenset[P
     """Files of the library, and distributions, that `script` and `modules` reach by imports."""
     reached: set[Path] = set()
     packages: set[str] = set()
+    own = {module.partition(".")[0] for module in modules} - {_PACKAGE}
     waiting = [script] + [path for module in modules for path in _files_of(module)]
     while waiting:
         path = waiting.pop()
         if path in reached:
             continue
         reached.add(path)
+        waiting += _relatives(path)
         for module in _imports(path):
             top = module.partition(".")[0]
-            if top == _PACKAGE:
+            if top == _PACKAGE or top in own or (path.parent / f"{top}.py").is_file():
                 waiting += _files_of(module)
             elif top not in sys.stdlib_module_names:
                 packages.add(_DISTRIBUTIONS.get(top, top))
@@ -107,8 +112,60 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@lru_cache
+def _relatives(path: Path) -> list[Path]:
+    """Files that a file reaches by relative imports; the library has none."""
+    found: list[Path] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1].joinpath(*filter(None, (node.module or "").split(".")))
+            for stem in (base, *(base / alias.name for alias in node.names)):
+                found += [file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file()]
+    return found
+
+
+def find_module(module: str) -> Path | None:
+    """The source file of a module that Python would import, here or from the current folder; None if there is none.
+
+    Nothing is imported.
+    """
+    places: Sequence[str] | None = None
+    spec = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = _spec(".".join(parts[:depth]), places)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+        if places is None and depth < len(parts):
+            return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
+
+
+def _spec(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+    found = (finder.find_spec(name, places) for finder in sys.meta_path)
+    spec = next((spec for spec in found if spec is not None), None)
+    if spec is None and places is None:
+        return PathFinder.find_spec(name, [os.getcwd()])
+    return spec
+
+
+def _name_of(path: Path) -> str:
+    """The name of a file in a digest, the same on every machine: from the project, or from a user's package on."""
+    if path.is_relative_to(PROJECT_DIR):
+        return path.relative_to(PROJECT_DIR).as_posix()
+    top = path.parent
+    while (top / "__init__.py").is_file():
+        top = top.parent
+    return path.relative_to(top).as_posix()
+
+
 def _files_of(module: str) -> list[Path]:
-    """The file of a library module and the `__init__` files of the packages around it; [] where there is none."""
+    """The file of a module and the `__init__` files of the packages around it; [] where there is none."""
+    if module.partition(".")[0] != _PACKAGE:
+        parts = module.split(".")
+        around = (find_module(".".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+        return [path for path in around if path is not None and path.suffix == ".py"]
     found: list[Path] = []
     folder = PACKAGE_DIR
     for part in module.split(".")[1:]:

@@ -21,7 +21,9 @@ from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import choose_device, make_deterministic
 from ehr_attack.errors import UserError
 from ehr_attack.folds import inner_validation
-from ehr_attack.models import build_model
+from ehr_attack.inputs import model_inputs
+from ehr_attack.models import build_model, chosen_settings, inputs_of, label_of
+from ehr_attack.models.contract import FitsInputs, check_model
 from ehr_attack.preprocessing import Preprocessing
 from ehr_attack.progress import Progress
 from ehr_attack.schemas import HISTORY, PREDICTIONS
@@ -55,18 +57,24 @@ def train_fold(
 ) -> TrainedFold:
     """Train `model_name` on all folds but `fold` and predict every stay.
 
-    settings: the config's `training` block (epochs, batch_size, lr, class_balance, device, precision). The
-    preprocessing is fitted on the training split, without the inner validation patients and the held-out fold.
-    On a CPU the result depends on the arguments only (one thread). Raises UserError when the device is not there.
+    model_name: a name of `MODELS` or a user's own `package.module:Class`. settings: the config's `training` block
+    (epochs, batch_size, lr, weight_decay, class_balance, inputs, device, precision). The preprocessing is fitted on the
+    training split, without the inner validation patients and the held-out fold. On a CPU the result depends on the
+    arguments only (one thread). Raises UserError when the device is not there or a user's own model does not work.
     """
     make_deterministic(_seed_of(seed, fold))
     device = choose_device(settings["device"], "training.device")
     split = split_stays(cohort, fold, _seed_of(seed, fold))
     fitted = Preprocessing.fit(cohort.features.values[split == "train"], cohort.variable_names, imputation)
-    tensors = _to_tensors(cohort, fitted, device)
-    model = build_model(model_name, tensors.inputs.shape[-1]).to(device)
-    history, chosen = _fit(model, tensors, split, settings, _seed_of(seed, fold), f"{model_name} fold {fold}")
-    labels: dict[str, Any] = {"model": model_name, "seed": seed, "fold": fold}
+    kind = inputs_of(model_name, settings["inputs"])
+    tensors = _to_tensors(cohort, fitted, kind, device)
+    model = build_model(model_name, tensors.inputs.shape[-1])
+    check_model(model, model_name, tensors.inputs.shape[-1], tensors.inputs.shape[1])
+    model = model.to(device)
+    settings = chosen_settings(model, settings)
+    name = label_of(model_name)
+    history, chosen = _fit(model, tensors, split, settings, _seed_of(seed, fold), f"{name} fold {fold}")
+    labels: dict[str, Any] = {"model": name, "seed": seed, "fold": fold}
     predictions = pd.DataFrame(
         {
             **labels,
@@ -81,7 +89,9 @@ def train_fold(
         preprocessing=fitted,
         history=history.assign(**labels),
         predictions=predictions,
-        details=labels | {"chosen_epoch": chosen, "device": device.type, "training": settings},
+        details=labels
+        | {"architecture": model_name, "inputs": kind}
+        | {"chosen_epoch": chosen, "device": device.type, "training": settings},
     )
 
 
@@ -133,9 +143,9 @@ def _seed_of(seed: int, fold: int) -> int:
     return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
 
 
-def _to_tensors(cohort: CohortData, fitted: Preprocessing, device: torch.device) -> _Tensors:
+def _to_tensors(cohort: CohortData, fitted: Preprocessing, kind: str, device: torch.device) -> _Tensors:
     features = cohort.features
-    inputs = fitted.apply(features.values, features.carry_in, features.n_hours)
+    inputs = model_inputs(fitted, kind, features.values, features.carry_in, features.n_hours)
     return _Tensors(
         inputs=torch.from_numpy(inputs).to(device),
         lengths=torch.from_numpy(features.n_hours).to(device),
@@ -156,7 +166,8 @@ def _fit(
     validation = torch.from_numpy(np.flatnonzero(split == "validation")).to(tensors.inputs.device)
     weights = _class_weights(tensors.labels[torch.from_numpy(train).to(tensors.labels.device)])
     batch_weights = weights if settings["class_balance"] == "weights" else None
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings["lr"])
+    _fit_inputs(model, tensors, train)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
     random = np.random.default_rng(seed)
     train_labels = tensors.labels.cpu().numpy()[train]
     rows: list[dict[str, float]] = []
@@ -179,6 +190,13 @@ def _fit(
     model.load_state_dict(best_weights)
     history = pd.DataFrame(rows)
     return history.assign(chosen=history["epoch"] == best_epoch), best_epoch
+
+
+def _fit_inputs(model: torch.nn.Module, tensors: _Tensors, train: npt.NDArray[np.int64]) -> None:
+    """Let a model that has buffers to fit (see `ehr_attack.models`) fit them to the training stays."""
+    if isinstance(model, FitsInputs):
+        rows = torch.from_numpy(train).to(tensors.inputs.device)
+        model.fit_inputs(tensors.inputs[rows], tensors.lengths[rows])
 
 
 def _class_weights(labels: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def victims_of(model, count=12, seed=1, lengths=None, mutable=None):
     lengths = torch.full((count,), HOURS) if lengths is None else lengths
     labels = model(inputs, lengths).argmax(dim=1)
     mutable = torch.ones_like(inputs, dtype=torch.bool) if mutable is None else mutable
-    return Victims(inputs, lengths, labels, mutable)
+    return Victims(inputs, lengths, labels, mutable, constants=inputs[..., :0])
 
 
 SETTINGS = SearchSettings(lambdas=(0.001, 0.004, 0.015), steps=60, rate=0.05, kappa=0.0, chunk_rows=8)

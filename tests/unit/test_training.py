@@ -12,7 +12,6 @@ from ehr_attack.checkpoint import load_checkpoint
 from ehr_attack.cohort_data import CohortData, load_cohort
 from ehr_attack.errors import UserError
 from ehr_attack.feature_tensor import FeatureTensor
-from ehr_attack.models import MODELS, build_model
 from ehr_attack.training import predict, save_trained, split_stays, train_fold
 from ehr_attack.variables import load_variables
 
@@ -163,32 +162,6 @@ def test_a_checkpoint_that_does_not_fit_is_refused(files):
     files["sidecar"].write_text("{}")
     with pytest.raises(UserError, match=r"not a checkpoint description"):
         load_checkpoint(files["weights"], files["sidecar"], VARIABLES)
-
-
-@pytest.mark.parametrize("name", sorted(MODELS))
-class TestEveryModel:
-    """The contract of `ehr_attack.models`."""
-
-    def test_it_gives_two_logits_and_a_gradient_to_the_input(self, name):
-        inputs = torch.rand((3, 5, 4), requires_grad=True)
-        logits = build_model(name, 4)(inputs)
-        assert logits.shape == (3, 2)
-        (gradient,) = torch.autograd.grad(logits.sum(), inputs)
-        assert gradient.abs().sum() > 0
-
-    def test_time_is_the_sequence_axis(self, name):
-        """Swapping two hours, or two variables, changes the output; and inputs may have any number of hours."""
-        model, inputs = build_model(name, 4), torch.rand((1, 7, 4))
-        assert not torch.allclose(model(inputs), model(inputs[:, [1, 0, 2, 3, 4, 5, 6]]), atol=1e-7)
-        assert model(inputs[:, :3]).shape == (1, 2)
-
-    def test_hours_after_the_length_do_not_matter(self, name):
-        model, inputs = build_model(name, 4), torch.rand((2, 6, 4))
-        lengths = torch.tensor([3, 6])
-        changed = inputs.clone()
-        changed[0, 3:] = 99.0
-        assert torch.equal(model(inputs, lengths), model(changed, lengths))
-        torch.testing.assert_close(model(inputs, lengths)[:1], model(inputs[:1, :3]))
 
 
 def test_tables_of_different_runs_are_not_mixed(tmp_path, cohort):

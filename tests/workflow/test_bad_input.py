@@ -140,7 +140,7 @@ CASES = {
         advice="training.epochs?",
     ),
     "wrong type": Case(
-        config_text(lambda text: text.replace("lr: 0.001", "lr: 1e-3")),
+        config_text(lambda text: text.replace("lr: null", "lr: 1e-3")),
         names="config key training.lr: found '1e-3' (a text, not a number",
         expected="expected a number",
         advice="YAML wants 0.001 without quotes",

@@ -30,7 +30,7 @@ rule attack:
         attack=block("attack", without=["modes"]),
         code=lambda wildcards: code(
             "attack.py",
-            modules=[models.module_of(wildcards.model), attacks.module_of(wildcards.mode)],
+            modules=[models.module_of(ARCHITECTURES[wildcards.model]), attacks.module_of(wildcards.mode)],
         ),
     message:
         "Attacking {wildcards.model} with {wildcards.mode}, seed {wildcards.seed}, fold {wildcards.fold}"

@@ -22,6 +22,7 @@ with runtime.clear_errors():
     HELD_OUT_SETS = held_out_sets(EXTERNAL_TABLES, C["folds"]["held_out_sets"]) if BY_SET else []
     R = f"results/{C['run']['name']}"
     runtime.check_folder(Path(R))
+    models.check_found(C["training"]["models"])
 
 ENVS = f"{workflow.basedir}/envs"
 SCRIPTS = Path(workflow.basedir) / "scripts"
@@ -31,7 +32,8 @@ VARIABLES = {"profile": C["source"]["profile"], "kind": TABLE_KIND}
 WINDOW_HOURS = C["features"]["window_hours"]
 SEEDS = C["run"]["seeds"]
 FOLDS = range(len(HELD_OUT_SETS) if BY_SET else C["folds"]["count"])
-MODELS = C["training"]["models"]
+ARCHITECTURES = {models.label_of(model): model for model in C["training"]["models"]}
+MODELS = list(ARCHITECTURES)
 MODES = C["attack"]["modes"]
 SHARDS = range(C["attack"]["shards"])
 SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"

@@ -33,8 +33,9 @@ rule train:
         variables=VARIABLES,
         window_hours=WINDOW_HOURS,
         imputation=C["features"]["imputation"],
+        model=lambda wildcards: ARCHITECTURES[wildcards.model],
         train=block("training", without=["models"]),
-        code=lambda wildcards: code("train.py", modules=[models.module_of(wildcards.model)]),
+        code=lambda wildcards: code("train.py", modules=[models.module_of(ARCHITECTURES[wildcards.model])]),
     message:
         "Training {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
     script:

@@ -23,13 +23,21 @@ class Victims:
     """Correctly classified stays to attack.
 
     inputs: float32 (stays, hours, features), scaled; lengths: int64 (stays,), valid hours; labels: int64 (stays,), the
-    true and predicted class; mutable: bool (stays, hours, features), cells that a constrained attack may change.
+    true and predicted class; mutable: bool (stays, hours, features), cells that a constrained attack may change;
+    constants: float32 (stays, hours, channels), what the model sees after the features and no attack changes, or None.
     """
 
     inputs: Tensor
     lengths: Tensor
     labels: Tensor
     mutable: Tensor
+    constants: Tensor | None = None
+
+    def seen(self, stays: Tensor, features: Tensor) -> Tensor:
+        """What the model sees of `stays` (rows,) with `features` (rows, hours, features) in place of their inputs."""
+        if self.constants is None:
+            return features
+        return torch.cat([features, self.constants[stays].to(features)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -157,27 +165,19 @@ def _pad(values: Tensor, rows: int) -> Tensor:
     return torch.cat([values, values[:1].expand(rows - len(values), *values.shape[1:])])
 
 
-def _gradients(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Margins (rows,) and the gradient of logit_y - logit_t with respect to the inputs."""
+def _gradients(model: nn.Module, victims: Victims, stays: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Margins (rows,) of `stays` (rows,) at `inputs`, and the gradient of logit_y - logit_t with respect to these."""
     leaf = inputs.detach().requires_grad_(True)
-    margin = margins(model, leaf, lengths, labels)
+    margin = margins(model, victims.seen(stays, leaf), victims.lengths[stays], victims.labels[stays])
     (gradient,) = torch.autograd.grad(-margin.sum(), leaf)
     return margin.detach(), gradient
 
 
 def _clean_gradients(model: nn.Module, victims: Victims, chunk_rows: int) -> Tensor:
     count = len(victims.inputs)
-    parts = [
-        _gradients(
-            model,
-            *(
-                _pad(part[start : start + chunk_rows], chunk_rows)
-                for part in (victims.inputs, victims.lengths, victims.labels)
-            ),
-        )[1]
-        for start in range(0, count, chunk_rows)
-    ]
-    return torch.cat(parts)[:count]
+    chunks = torch.split(torch.arange(count, device=victims.inputs.device), chunk_rows)
+    padded = (_pad(stays, chunk_rows) for stays in chunks)
+    return torch.cat([_gradients(model, victims, stays, victims.inputs[stays])[1] for stays in padded])[:count]
 
 
 def _fixed_rows(problem: _Problem, moving: Tensor, progress: Progress) -> Iterator[FinishedRows]:
@@ -222,8 +222,7 @@ class _Batch:
     def evaluate(self, model: nn.Module) -> tuple[Tensor, Tensor]:
         """Margins (places,) and gradients (places, hours, features) at the current perturbations."""
         victims, stays = self.problem.victims, self.stay
-        inputs = victims.inputs[stays] + self.perturbation
-        return _gradients(model, inputs, victims.lengths[stays], victims.labels[stays])
+        return _gradients(model, victims, stays, victims.inputs[stays] + self.perturbation)
 
     def take(self, places: Tensor, flipped: Tensor) -> FinishedRows:
         """Remove the rows in `places`."""

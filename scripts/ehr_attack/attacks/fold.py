@@ -19,6 +19,7 @@ from ehr_attack.attacks.records import AttackContext, RowRecords
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import choose_device, make_deterministic
+from ehr_attack.inputs import model_inputs
 from ehr_attack.progress import Progress
 from ehr_attack.variables import DEMOGRAPHIC, Variable
 
@@ -67,11 +68,13 @@ def attack_fold(
     fixed = [variable.name for variable in variables if variable.group == DEMOGRAPHIC]
     n_hours = cohort.features.n_hours[stays]
     mutable = mutable_cells(settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
+    n_values = len(checkpoint.preprocessing.variable_names)
     victims = Victims(
-        inputs=torch.from_numpy(inputs[part]).to(device),
+        inputs=torch.from_numpy(inputs[part, :, :n_values]).to(device),
         lengths=torch.from_numpy(cohort.features.n_hours[stays]).to(device),
         labels=torch.from_numpy(cohort.labels[stays].astype(np.int64)).to(device),
         mutable=torch.from_numpy(mutable).to(device),
+        constants=torch.from_numpy(inputs[part, :, n_values:]).to(device),
     )
     judge = _Judge(model, victims, mode, search_settings, Rules.of(checkpoint.preprocessing, variables))
     records = RowRecords(
@@ -115,11 +118,11 @@ def _search_settings(mode: Mode, settings: dict[str, Any], device: torch.device)
 def _held_out_inputs(
     cohort: CohortData, checkpoint: Checkpoint, fold: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Indices of the fold's held-out stays, and their scaled inputs."""
+    """Indices of the fold's held-out stays, and what the model sees of them, value channels first."""
     stays = np.flatnonzero(cohort.folds == fold)
     features = cohort.features
-    inputs = checkpoint.preprocessing.apply(features.values[stays], features.carry_in[stays], features.n_hours[stays])
-    return stays, inputs
+    values, carry_in, n_hours = features.values[stays], features.carry_in[stays], features.n_hours[stays]
+    return stays, model_inputs(checkpoint.preprocessing, checkpoint.inputs, values, carry_in, n_hours)
 
 
 def _attacked_stays(
@@ -216,9 +219,10 @@ class _Judge:
         where = changed.nonzero().flatten()
         picked = stays.cpu()[where].to(self._victims.inputs.device)
         inputs = self._victims.inputs[picked].double().to(self._device)
+        changed_inputs = inputs + perturbation[where.to(perturbation.device)].to(self._device)
         margin[where.to(self._device)] = in_chunks(
             self._model,
-            inputs + perturbation[where.to(perturbation.device)].to(self._device),
+            self._victims.seen(picked, changed_inputs),
             self._victims.lengths[picked].to(self._device),
             self._victims.labels[picked].to(self._device),
             self._settings.chunk_rows,

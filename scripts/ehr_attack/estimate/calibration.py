@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 from ehr_attack.attacks import CHUNK_ROWS, load_mode
 from ehr_attack.attacks.engine import SearchSettings, Victims, in_chunks, search
 from ehr_attack.devices import choose_device, make_deterministic
-from ehr_attack.models import build_model
+from ehr_attack.inputs import channel_count
+from ehr_attack.models import build_model, inputs_of
 from ehr_attack.progress import Progress
 
 _SECONDS = 0.8
@@ -65,7 +66,7 @@ class Calibration:
 
 
 def calibrate(config: Mapping[str, Any], variables: int) -> Calibration:
-    """Measure on the devices that `config` chooses, one thread as the jobs do; variables: inputs of an hour.
+    """Measure on the devices that `config` chooses, one thread as the jobs do; variables: values of an hour.
 
     Raises UserError when a device that the config asks for is not there.
     """
@@ -75,9 +76,10 @@ def calibrate(config: Mapping[str, Any], variables: int) -> Calibration:
     make_deterministic(0)
     hours = config["features"]["window_hours"]
     chunk_rows = attack["chunk_rows"] or CHUNK_ROWS[attack_device.type]
-    models = {name: _measure_model(name, hours, variables, training, train_device) for name in training["models"]}
+    channels = {name: channel_count(inputs_of(name, training["inputs"]), variables) for name in training["models"]}
+    models = {name: _measure_model(name, hours, channels[name], training, train_device) for name in training["models"]}
     attacks = {
-        (model, mode): _measure_attack(model, mode, hours, variables, attack, chunk_rows, attack_device)
+        (model, mode): _measure_attack(model, mode, hours, channels[model], attack, chunk_rows, attack_device)
         for model, mode in itertools.product(training["models"], attack["modes"])
     }
     return Calibration(
@@ -102,7 +104,7 @@ def _measure_model(
     name: str, hours: int, variables: int, settings: Mapping[str, Any], device: torch.device
 ) -> ModelCost:
     model = build_model(name, variables).to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings["lr"])
+    optimiser = torch.optim.AdamW(model.parameters())
     rows = settings["batch_size"]
     inputs, lengths, labels = _random_stays(rows, hours, variables, device)
 

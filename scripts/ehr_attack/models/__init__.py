@@ -1,25 +1,112 @@
-"""The models by name. A new model is one file and one line of `MODELS`.
+"""The models by name. A new model is one file and one line of `MODELS`; a user's own is named `package.module:Class`.
 
-A model is a torch module built from the number of features alone that maps inputs (batch, time, feature), and
-optionally the number of valid time steps (batch,), to two logits (batch, 2): survival and death.
+A model is a torch module built from the number of features (input channels) alone that maps inputs (batch, time,
+feature) and, optionally, the number of valid hours (batch,) to two logits (batch, 2): survival and death. Hours from
+there on have no influence. It may also have
+
+- `inputs`, a class attribute: the kind of inputs that it takes whatever the config says (`ehr_attack.inputs.INPUTS`),
+- `lr` and `weight_decay`, class attributes: used where the config leaves these keys open,
+- `fit_inputs(inputs, lengths)`, called once before training with all training inputs, to set its buffers.
 """
 
 import importlib
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-import torch
+from ehr_attack.digests import find_module
+from ehr_attack.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 MODELS = {
     "lstm": "ehr_attack.models.lstm:LSTMClassifier",
+    "gru": "ehr_attack.models.gru:GRUClassifier",
+    "grud": "ehr_attack.models.grud:GRUDClassifier",
+    "transformer": "ehr_attack.models.transformer:TransformerClassifier",
+    "logistic": "ehr_attack.models.logistic:LogisticClassifier",
 }
 
-
-def module_of(name: str) -> str:
-    """The importable module that defines model `name`, for code digests."""
-    return MODELS[name].partition(":")[0]
+_LR, _WEIGHT_DECAY = 0.001, 0.0
 
 
-def build_model(name: str, n_features: int) -> torch.nn.Module:
-    """A freshly initialised model `name` for `n_features` inputs (torch's global random state is used)."""
-    module, _, attribute = MODELS[name].partition(":")
-    model: torch.nn.Module = getattr(importlib.import_module(module), attribute)(n_features)
-    return model
+def label_of(model: str) -> str:
+    """The name of `model` in tables and file names: letters and digits; of `package.module:Class`, the class."""
+    return "".join(filter(str.isalnum, model.rpartition(":")[2]))
+
+
+def module_of(model: str) -> str:
+    """The importable module that defines `model`, for code digests."""
+    return MODELS.get(model, model).partition(":")[0]
+
+
+def check_found(models: Iterable[str]) -> None:
+    """Raise UserError when the module of one of `models` is nowhere to be found (it is not imported)."""
+    for model in models:
+        if find_module(module_of(model)) is None:
+            raise UserError(f"config key training.models: {model!r}: {_not_there(module_of(model))}")
+
+
+def model_class(model: str) -> type["torch.nn.Module"]:
+    """The class of `model`. Raises UserError when the user's own cannot be imported or is no torch module."""
+    import torch
+
+    module, _, attribute = MODELS.get(model, model).partition(":")
+    where = f"training.models: {model!r}"
+    if find_module(module) is None:
+        raise UserError(f"{where}: {_not_there(module)}")
+    _search_here()
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except AttributeError as error:
+        raise UserError(f"{where}: {error}. Expected the name of a class after the colon.") from error
+    except Exception as error:  # a user's module may fail in any way
+        if model in MODELS:
+            raise
+        raise UserError(f"{where}: importing {module} failed: {type(error).__name__}: {error}. Mend it.") from error
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise UserError(f"{where}: {attribute} is no torch module; expected a class derived from torch.nn.Module.")
+    return found
+
+
+def inputs_of(model: str, configured: str) -> str:
+    """The kind of inputs that `model` takes: its own if it has one, else the configured kind."""
+    return str(getattr(model_class(model), "inputs", configured))
+
+
+def build_model(model: str, n_features: int) -> "torch.nn.Module":
+    """A freshly initialised `model` for `n_features` input channels (torch's global random state is used).
+
+    Raises UserError when a user's own module cannot be imported or built.
+    """
+    found = model_class(model)
+    if model in MODELS:
+        return found(n_features)
+    try:
+        return found(n_features)
+    except Exception as error:
+        raise UserError(
+            f"training.models: {model!r} cannot be built from the number of features alone, as {label_of(model)}"
+            f"({n_features}): {type(error).__name__}: {error}."
+        ) from error
+
+
+def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[str, Any]:
+    """The `training` settings with the model's own `lr` and `weight_decay` where the config leaves them open."""
+    own = {"lr": getattr(model, "lr", _LR), "weight_decay": getattr(model, "weight_decay", _WEIGHT_DECAY)}
+    return settings | {key: value for key, value in own.items() if settings.get(key) is None}
+
+
+def _not_there(module: str) -> str:
+    return (
+        f"there is no module {module}. Expected package.module:Class, importable from this environment or from the "
+        f"folder {os.getcwd()}."
+    )
+
+
+def _search_here() -> None:
+    """Let the current folder be searched last, where a user's own module may lie beside config.yaml."""
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ehr_attack.models.sequence import last_valid
+
 
 class LSTMClassifier(nn.Module):
     """LSTM (hidden 128) over the hours -> last hidden state -> dense 32, ReLU -> two logits."""
@@ -19,9 +21,5 @@ class LSTMClassifier(nn.Module):
         `lengths` (batch,), int64: valid time steps of each row; the state after the last valid one is used. None: all.
         """
         states, _ = self.lstm(inputs)
-        if lengths is None:
-            last = states[:, -1]
-        else:
-            last = states[torch.arange(len(states), device=states.device), lengths - 1]
-        logits: Tensor = self.output(torch.relu(self.dense(last)))
+        logits: Tensor = self.output(torch.relu(self.dense(last_valid(states, lengths))))
         return logits
