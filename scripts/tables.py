@@ -13,7 +13,8 @@ with job(snakemake.log[0]):
     files, chosen, out_dir = snakemake.input, snakemake.params.variables, Path(snakemake.output[0]).parent
     write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **chosen, out_dir=out_dir)
     write_audit_tables(codes=files.codes, integrity=files.integrity, out_dir=out_dir)
-    write_model_tables(metrics=files.metrics, flow=files.flow, out_dir=out_dir)
+    model_files = {name: files[name] for name in ("metrics", "decisions", "subgroups")}
+    write_model_tables(**model_files, flow=files.flow, out_dir=out_dir)
     write_attack_tables(
         summaries=files.summaries,
         variables=files.variables,

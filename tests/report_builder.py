@@ -40,6 +40,15 @@ _TYPICAL = {
     "platelets": 210.0, "inr": 1.3,
 }  # fmt: skip
 
+_METRIC_VALUES = {
+    "auroc": 0.861, "auprc": 0.512, "f1": 0.497, "precision": 0.402, "recall": 0.652, "specificity": 0.831,
+    "accuracy": 0.868, "score1": 0.401, "brier": 0.102, "calibration_intercept": -1.21, "calibration_slope": 0.87,
+    "brier_recalibrated": 0.091, "calibration_intercept_recalibrated": -0.04, "calibration_slope_recalibrated": 0.98,
+    "f1_half": 0.452, "precision_half": 0.314, "recall_half": 0.807, "specificity_half": 0.713, "accuracy_half": 0.726,
+}  # fmt: skip
+_MODEL_TABLES = ("metrics", "decisions", "subgroups")
+_SUBGROUP_PARTS = {"all": {"all": 100}, "sex": {"F": 45, "M": 55}, "care_unit": {"CCU": 40, "MICU": 55, "TSICU": 5}}
+
 
 @dataclass(frozen=True)
 class RunFiles:
@@ -90,6 +99,12 @@ class RunFiles:
     def metrics(self, model: str) -> Path:
         return self.root / f"models/{model}/metrics.parquet"
 
+    def subgroups(self, model: str) -> Path:
+        return self.root / f"models/{model}/subgroups.parquet"
+
+    def decisions(self, model: str) -> Path:
+        return self.root / f"models/{model}/decisions.parquet"
+
     def model_curves(self, model: str) -> Path:
         return self.root / f"models/{model}/curves.parquet"
 
@@ -138,6 +153,8 @@ class MadeUpRun:
         write_frame(features, files.features, schemas.features_schema([v.name for v in self.variables]))
         for model in self.models:
             write_frame(self._metrics(model), files.metrics(model), schemas.METRICS)
+            write_frame(self._subgroups(model), files.subgroups(model), schemas.SUBGROUPS)
+            write_frame(self._decisions(model), files.decisions(model), schemas.DECISIONS)
             write_frame(self._model_curves(model), files.model_curves(model), schemas.MODEL_CURVES)
             for index, path in enumerate(files.histories(model)):
                 seed, fold = self.seeds[index // self.folds], index % self.folds
@@ -235,19 +252,43 @@ class MadeUpRun:
         return pd.concat([frame, pd.DataFrame(columns)], axis=1)
 
     def _metrics(self, model: str) -> pd.DataFrame:
-        values = {"auroc": 0.861, "auprc": 0.512, "f1": 0.497, "precision": 0.402, "recall": 0.652,
-                  "accuracy": 0.868, "brier": 0.102}  # fmt: skip
         rows = []
         for seed in self.seeds:
             for fold in (None, *range(self.folds)):
                 part = 1 if fold is None else self.folds
                 width = 0.03 * part**0.5
                 counts = (self.stays // part, self.stays * 5 // 6 // part, self.deaths // part)
-                for metric, value in values.items():
+                for metric, value in _METRIC_VALUES.items():
                     centre = value + (0 if fold is None else 0.01 * (fold - 1))
                     low, high = (centre - width, centre + width) if self.intervals else (np.nan, np.nan)
                     rows.append((model, seed, fold, metric, centre, low, high, *counts))
         return pd.DataFrame(rows, columns=schemas.METRICS.names)
+
+    def _subgroups(self, model: str) -> pd.DataFrame:
+        """All stays, two sexes, and care units of which the last is small."""
+        rows = []
+        for attribute, parts in _SUBGROUP_PARTS.items():
+            for level, part in parts.items():
+                counts = {"n_stays": self.stays * part // 100, "n_deaths": self.deaths * part // 100}
+                for seed in self.seeds:
+                    label = {"model": model, "seed": seed, "attribute": attribute, "level": level}
+                    rows += [
+                        label | counts | {"n_patients": counts["n_stays"], "metric": metric, "value": value}
+                        for metric, value in _METRIC_VALUES.items()
+                    ]
+        frame = pd.DataFrame(rows)
+        return frame.assign(low=frame["value"] - 0.05, high=frame["value"] + 0.05)
+
+    def _decisions(self, model: str) -> pd.DataFrame:
+        runs = [{"model": model, "seed": seed, "fold": fold} for seed in self.seeds for fold in range(self.folds)]
+        return pd.DataFrame(runs).assign(
+            threshold_f1=0.6123456,
+            threshold_score1=0.55,
+            recalibration_intercept=-1.5,
+            recalibration_slope=0.9,
+            n_stays=self.stays // 10,
+            n_deaths=self.deaths // 10,
+        )
 
     def _model_curves(self, model: str) -> pd.DataFrame:
         grid, deciles = np.linspace(0, 1, 101), np.linspace(0.05, 0.95, 10)
@@ -255,6 +296,7 @@ class MadeUpRun:
             "roc": (grid, grid**0.16),
             "pr": (grid, np.where(grid == 0, 0.95, 0.95 - 0.8 * grid**1.7)),
             "calibration": (deciles, deciles**1.4),
+            "recalibrated": (deciles / 2, deciles / 2),
         }
         frames = [
             pd.DataFrame({"model": model, "seed": seed, "curve": name, "x": x, "y": y})
@@ -453,9 +495,9 @@ def write_tables(files: RunFiles, profile: str) -> None:
     """Write every table for people of a made-up run."""
     out = {"profile": profile, "out_dir": files.tables}
     write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **out)
-    metrics = [files.metrics(model) for model in files.models]
+    parts = {name: [getattr(files, name)(model) for model in files.models] for name in _MODEL_TABLES}
     write_audit_tables(codes=files.codes, integrity=files.integrity, out_dir=files.tables)
-    write_model_tables(metrics=metrics, flow=files.flow, out_dir=files.tables)
+    write_model_tables(**parts, flow=files.flow, out_dir=files.tables)
     pairs = [(model, mode) for model in files.models for mode in files.modes]
     for model, mode in pairs:
         parts = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours")}
@@ -471,7 +513,8 @@ def draw_figures(files: RunFiles, profile: str, *, dpi: int = 100, style: str = 
     look = {"dpi": dpi, "style": style}
     plot_flow(flow=files.flow, out_dir=files.figures, **look)
     for model in files.models:
-        parts = {"metrics": files.metrics(model), "curves": files.model_curves(model)}
+        parts = {name: getattr(files, name)(model) for name in ("metrics", "subgroups")}
+        parts["curves"] = files.model_curves(model)
         plot_model(model=model, **parts, histories=files.histories(model), out_dir=files.figures, **look)
         for mode in files.modes:
             tables = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours", "curves")}

@@ -20,7 +20,8 @@ MODE_WORDS = {
     "ista": "textbook proximal gradient (ISTA), kept inside plausible ranges, every flip verified",
 }
 _FEW_DEATHS, _FEW_STAYS = 50, 50
-_CHANCE = 0.5
+_CHANCE, _TOO_GOOD = 0.5, 0.90
+BASELINE, _BELOW_BASELINE = "logistic", 0.005
 
 
 def as_count(text: object) -> int | None:
@@ -105,6 +106,18 @@ def _model_caveats(metrics: pd.DataFrame) -> Iterable[str]:
         yield (
             f"Model {row['model']}, seed {row['seed']}: the interval of the held-out AUROC is not above 0.5. "
             "What the model has learnt cannot be told from noise, nor can what its maps show."
+        )
+
+    for _, row in pooled[pooled["value"] > _TOO_GOOD].iterrows():
+        yield (
+            f"Model {row['model']}, seed {row['seed']}: a held-out AUROC of {fixed(row['value'], 3)}, above "
+            f"{_TOO_GOOD:.2f}, is suspiciously good. Treat it as a leak until it is explained."
+        )
+    baseline = pooled[pooled["model"] == BASELINE].set_index("seed")["value"]
+    for _, row in pooled[pooled["value"] < pooled["seed"].map(baseline) - _BELOW_BASELINE].iterrows():
+        yield (
+            f"Model {row['model']}, seed {row['seed']}, is worse than the baseline {BASELINE}: held-out AUROC "
+            f"{fixed(row['value'], 3)} against {fixed(baseline[row['seed']], 3)}."
         )
 
 

@@ -20,6 +20,18 @@ def published_metrics() -> pd.DataFrame:
 
 
 @cache
+def published_marks() -> pd.DataFrame:
+    """Published model quality on PhysioNet 2012: study, cohort, evaluated_on, auroc, score1."""
+    return pd.read_csv(DATA_DIR / "published_physionet2012.csv")
+
+
+@cache
+def published_evaluations() -> pd.DataFrame:
+    """How each study was evaluated: study, held_out (yes, no, not told), positive_class, remark."""
+    return pd.read_csv(DATA_DIR / "published_evaluations.csv").fillna({"remark": ""})
+
+
+@cache
 def published_susceptibility() -> pd.DataFrame:
     """Published scores of variables: study, direction, rank, variable, score."""
     return pd.read_csv(DATA_DIR / "published_susceptibility.csv")

@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from ehr_attack import findings, page, sections
+from ehr_attack import findings, model_sections, page, sections
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.paths import TEMPLATE_DIR
@@ -33,7 +33,7 @@ _COUNTS = (
     *("rows", "patients_with_rows", "cases", "total"),
     *("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected", "n_observed"),
 )
-_WORDS = ("level", "step", "direction", "measure", "unit", "model", "mode", "scope")
+_WORDS = ("level", "step", "direction", "measure", "unit", "model", "mode", "scope", "attribute", "threshold", "remark")
 _WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
 
@@ -65,15 +65,16 @@ def build_report(
         "config_yaml": yaml.safe_dump(shown_config, sort_keys=False, allow_unicode=True),
         "provenance": provenance,
         "caveats": _caveats(read, config),
-        "models": [sections.model_section(read, figures, model) for model in models],
+        "models": [model_sections.model_section(read, figures, model) for model in models],
         "attacks": [sections.attack_section(read, figures, model, mode) for model in models for mode in modes],
-        "comparison": sections.comparison_rows(read["published_comparison"]),
+        "comparison": model_sections.comparison_rows(read["published_comparison"]),
         "claims": sections.claim_rows(read["paper_claims"]),
         "ranks": sections.rank_rows(read["rank_comparison"]),
         "patient_figures": [sections.patient_image(Path(path)) for path in patient_figures or ()],
         "downloads": [page.embed_table(tables / f"{stem}.csv") for stem in read],
-        "metric_labels": sections.METRIC_LABELS,
-        "study_labels": sections.STUDY_LABELS,
+        "compared_metrics": model_sections.COMPARED_METRICS,
+        "subgroup_metrics": model_sections.SUBGROUP_METRICS,
+        "study_labels": model_sections.STUDY_LABELS,
         "mode_words": findings.MODE_WORDS,
     }
     write_text(_environment().get_template("report.html.j2").render(context), out)
@@ -88,7 +89,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (page.fixed, page.significant, page.thousands, page.interval):
+    for function in (page.fixed, page.significant, page.thousands, page.interval, model_sections.metric_label):
         environment.filters[function.__name__] = function
     return environment
 

@@ -1,4 +1,4 @@
-"""The parts of the report as plain values for its templates: models, attacks, comparisons, patients."""
+"""The parts of the report as plain values for its templates: cohort, attacks, claims, patients."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,26 +13,6 @@ from ehr_attack.summaries import claims
 
 Tables = Mapping[str, pd.DataFrame]
 
-METRIC_LABELS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-    "accuracy": "Accuracy",
-    "brier": "Brier score",
-}
-STUDY_LABELS = {
-    "sun2018": "Sun et al. 2018",
-    "reproduction2022_tf2": "Reproduction of 2022 (TensorFlow)",
-    "reproduction2023": "Reproduction of 2023 (PyTorch)",
-}
-_MODEL_CAPTIONS = (
-    "ROC curve of the pooled held-out predictions.",
-    "Precision against recall of the pooled held-out predictions.",
-    "Observed deaths against predicted probability, in bins of equal size (at least ten stays).",
-    "Loss and discrimination while training; faint lines are folds, a dot marks the epoch that was kept.",
-)
 _ATTACK_CAPTIONS = {
     "variables": "Susceptibility of every variable: S with the 95th percentile and its 95% interval over "
     "patients (bars), and S with the maximum (diamonds). Grey numbers are ranks in the paper.",
@@ -58,41 +38,6 @@ def flow_figure(figures: Path, flow: pd.DataFrame) -> Image:
     first, last = flow["stays"].iloc[0], flow["stays"].iloc[-1]
     alt = f"Flow chart from {first} ICU stays in the source to {last} in the cohort; the table below has all numbers."
     return embed_figure(figures, stem, alt, "Cohort flow: who is left (left) and who was excluded, and why (right).")
-
-
-def model_section(tables: Tables, figures: Path, model: str) -> dict[str, Any]:
-    """One model: its metrics, one list a seed, and its figures."""
-    rows = tables["model_metrics"]
-    rows = rows[rows["model"] == model]
-    auroc = findings.auroc_text(rows, model)
-    folds = rows[rows["scope"].str.startswith("fold ")]
-    return {
-        "name": model,
-        "auroc": auroc,
-        "seeds": {seed: _metric_rows(part) for seed, part in rows.groupby("seed", sort=True)},
-        "counts": records(rows[rows["scope"] == "pooled"])[0],
-        "folds_hidden": bool(len(folds)) and bool(folds["value"].isna().all()),
-        "figures": [
-            embed_figure(figures, stem, f"{caption} Model {model}, AUROC {auroc}.", caption)
-            for stem, caption in zip(names.model_figures(model), _MODEL_CAPTIONS, strict=True)
-        ],
-    }
-
-
-def _metric_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of one model and seed: a row a metric with the pooled value, the mean over folds and their range."""
-    folds = rows[rows["scope"].str.startswith("fold ")].groupby("metric")["value"].agg(["min", "max"])
-    means = {row["metric"]: row for row in records(rows[rows["scope"] == "mean over folds"])}
-    return [
-        {
-            "label": METRIC_LABELS.get(pooled["metric"], pooled["metric"]),
-            "pooled": pooled,
-            "mean": means.get(pooled["metric"]),
-            "lowest": folds["min"].get(pooled["metric"]),
-            "highest": folds["max"].get(pooled["metric"]),
-        }
-        for pooled in records(rows[rows["scope"] == "pooled"])
-    ]
 
 
 def attack_section(tables: Tables, figures: Path, model: str, mode: str) -> dict[str, Any]:
@@ -143,15 +88,6 @@ def _direction(tables: Tables, figures: Path, row: pd.Series) -> dict[str, Any]:
 def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     """The lines of the model, mode and direction of `row`."""
     return table[(table[["model", "mode", "direction"]] == row[["model", "mode", "direction"]]).all(axis=1)]
-
-
-def comparison_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """`published_comparison.csv`, a row a study: where its numbers come from, and its metrics."""
-    keys = ["study", "cohort", "evaluated_on"]
-    return [
-        dict(zip(keys, key, strict=True)) | {"metrics": {row["metric"]: row for row in records(rows)}}
-        for key, rows in table.groupby(keys, sort=False)
-    ]
 
 
 def claim_rows(table: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:

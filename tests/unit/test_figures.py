@@ -17,6 +17,7 @@ from ehr_attack.errors import UserError
 from ehr_attack.figures import maps, models, names, patient, susceptibility
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import new_figure, use_style
+from ehr_attack.figures.subgroups import subgroups_figure
 from ehr_attack.storage import read_frame
 from ehr_attack.variables import load_variables
 from report_builder import MadeUpRun, RunFiles, draw_figures, identifiers
@@ -195,7 +196,20 @@ class TestModelFigures:
             assert "AUROC 0.86 (0.83 to 0.89)" in words(models.roc_figure(curves, metrics))
             bare = words(models.pr_figure(curves, metrics.assign(low=np.nan, high=np.nan)))
             assert "AUPRC 0.51" in bare and "0.51 (" not in bare
-            assert "Brier score 0.10" in words(models.calibration_figure(curves, metrics))
+            calibration = words(models.calibration_figure(curves, metrics))
+            assert "Brier score 0.10" in calibration and "recalibrated: Brier score 0.09" in calibration
+            once = curves[curves["curve"] != "recalibrated"]
+            assert "recalibrated" not in words(models.calibration_figure(once, metrics))
+
+    def test_subgroups_are_named_and_small_ones_not_drawn(self, drawn: RunFiles) -> None:
+        table = read_frame(drawn.subgroups("lstm"))
+        with use_style("paper"):
+            figure = subgroups_figure(table)
+            text = words(figure)
+            assert "Sex: F" in text and "Care unit: CCU" in text and "TSICU" in text and "withheld" in text
+            (line,) = figure.axes[0].containers[0].lines[:1]
+            assert np.isfinite(line.get_xdata()).sum() < len(line.get_xdata())
+            assert "Undefined or withheld" in words(subgroups_figure(table.assign(n_deaths=3)))
 
     @pytest.mark.parametrize(("deaths", "text"), [(0, "one outcome only"), (4, "withheld"), (116, "withheld")])
     def test_few_deaths_or_survivors_are_withheld(self, drawn: RunFiles, deaths: int, text: str) -> None:

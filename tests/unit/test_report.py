@@ -127,6 +127,23 @@ class TestContent:
         for text in ("0.86 (0.83 to 0.89)", "33.3%", "89.6%", "Sun et al. 2018", "0.91", "Python 3.11.9"):
             assert text in words, text
 
+    def test_calibration_is_shown_before_and_after(self, html: str) -> None:
+        words = Page(html).words
+        assert "Calibration of the model's own probabilities" in words and "\N{MINUS SIGN}1.21" in words
+        assert "Calibration after recalibration on validation patients" in words and "\N{MINUS SIGN}0.04" in words
+
+    def test_decisions_at_a_half_are_told_apart(self, html: str) -> None:
+        words = Page(html).words
+        at_half = words.partition("Decisions at probability 0.5, as the attack takes them")[2]
+        assert "0.81" in at_half.partition("Calibration")[0] and "best F1 (Score1) on validation patients" in words
+
+    def test_small_subgroups_are_withheld(self, html: str) -> None:
+        subgroups = html.partition(", by subgroup")[2]
+        row = re.search(r"Care unit: TSICU</th>(.*?)</tr>", subgroups, re.DOTALL)
+        assert row and "&lt;10" in row[1] and "0.86" not in row[1]
+        row = re.search(r"Sex: F</th>(.*?)</tr>", subgroups, re.DOTALL)
+        assert row and "0.86" in row[1]
+
     def test_small_directions_are_withheld(self, html: str) -> None:
         words = Page(html).words
         assert "Fewer than ten stays of this direction were attacked." in words
@@ -209,11 +226,21 @@ class TestFindings:
 
     @pytest.mark.parametrize(("low", "warned"), [(0.51, False), (0.5, True), (float("nan"), True)])
     def test_a_model_at_chance_is_called_so(self, low: float, warned: bool) -> None:
-        metrics = pd.DataFrame([{"model": "lstm", "seed": 1, "metric": "auroc", "scope": "pooled", "low": low}])
+        row = {"model": "lstm", "seed": 1, "metric": "auroc", "scope": "pooled", "value": low + 0.1, "low": low}
+        metrics = pd.DataFrame([row])
         attacks = pd.DataFrame([self.SUMMARY.to_dict() | {"model": "lstm", "mode": "ista", "direction": "0_to_1"}])
         found = findings.caveats(kind="mimic3", deaths="200", metrics=metrics, attacks=attacks, seeds=[1, 2])
         assert any("told from noise" in sentence for sentence in found) == warned
         assert any("fewer than 50 stays" in sentence for sentence in found)
+
+    def test_a_model_that_is_too_good_or_below_the_baseline_is_called_so(self) -> None:
+        scores = {"logistic": 0.790, "lstm": 0.784, "gru": 0.786, "leaky": 0.93}
+        row = {"seed": 1, "metric": "auroc", "scope": "pooled", "low": 0.7}
+        metrics = pd.DataFrame([row | {"model": model, "value": value} for model, value in scores.items()])
+        attacks = pd.DataFrame([self.SUMMARY.to_dict() | {"model": "lstm", "mode": "ista", "direction": "0_to_1"}])
+        found = findings.caveats(kind="mimic3", deaths="200", metrics=metrics, attacks=attacks, seeds=[1, 2])
+        assert [sentence.split()[1].rstrip(",") for sentence in found if "leak" in sentence] == ["leaky"]
+        assert [sentence.split()[1].rstrip(",") for sentence in found if "baseline" in sentence] == ["lstm"]
 
 
 class TestPublicConfig:

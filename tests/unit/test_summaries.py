@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
-from ehr_attack.published import published_ranks, published_scores, rank_agreement
+from ehr_attack.published import (
+    published_evaluations,
+    published_marks,
+    published_metrics,
+    published_ranks,
+    published_scores,
+    rank_agreement,
+)
 from ehr_attack.storage import read_frame, write_frame, write_json
 from ehr_attack.summaries import attacks, claims, cohort, models
+from ehr_attack.summaries.comparison import comparison_table
+from ehr_attack.summaries.subgroups import subgroups_table
 from ehr_attack.suppression import (
     MINIMUM,
     chain_texts,
@@ -194,17 +203,90 @@ class TestModels:
 
     def test_comparison_says_what_each_number_was_evaluated_on(self) -> None:
         table = models.metrics_table(self.metrics([20, 12], [0.7, 0.9]))
-        rows = models.comparison_table(table, "synthetic records").query("metric == 'auroc'").set_index("study")
+        rows = comparison_table(table, "synthetic records", "synthetic").query("metric == 'auroc'").set_index("study")
         assert rows.loc["sun2018", ["value", "evaluated_on"]].tolist() == [0.9094, "5-fold cross-validation"]
         assert rows.loc["reproduction2023", "evaluated_on"] == "the training data"
         ours = rows.loc["this run: lstm, seed 1"]
         assert ours["cohort"] == "synthetic records" and ours["evaluated_on"].startswith("2-fold cross-validation")
         assert ours[["value", "low", "high"]].tolist() == [0.8, 0.7, 0.9]
 
+    def test_decisions_are_those_of_validation_and_of_a_half(self) -> None:
+        rows = self.metrics([20, 12], [0.7, 0.9])
+        measured = pd.concat([rows.assign(metric=name, value=value) for name, value in (("f1", 0.5), ("f1_half", 0.4))])
+        table = comparison_table(models.metrics_table(measured), "MIMIC-III", "mimic3")
+        ours = table[table["study"].str.startswith("this run")].set_index("threshold")
+        assert ours["metric"].tolist() == ["f1", "f1"]
+        assert ours.loc["0.5", "value"] == 0.4
+        assert ours.loc["best F1 (Score1) on validation patients", "value"] == 0.5
+
+    def test_marks_of_physionet2012_stand_beside_its_runs_only(self) -> None:
+        table = models.metrics_table(self.metrics([20, 12], [0.7, 0.9]))
+        there = comparison_table(table, "PhysioNet 2012", "physionet2012").set_index(["study", "metric"])
+        assert there.loc[("grud2018", "auroc"), "value"] == 0.842
+        assert there.loc[("challenge2012_winner", "score1"), ["value", "held_out"]].tolist() == [0.535, "yes"]
+        assert there["value"].notna().all() and there["held_out"].notna().all()
+        elsewhere = comparison_table(table, "MIMIC-III", "mimic3")
+        assert not elsewhere["cohort"].str.contains("PhysioNet").any()
+
+    def test_every_published_study_says_how_it_was_evaluated(self) -> None:
+        studies = [*published_metrics()["study"], *published_marks()["study"]]
+        assert sorted(studies) == sorted(published_evaluations()["study"])
+
+    def test_thresholds_do_not_give_a_prediction_away(self) -> None:
+        decisions = pd.DataFrame(
+            {
+                "model": "lstm", "seed": 0, "fold": [0, 1], "threshold_f1": 0.61234567, "threshold_score1": 0.5,
+                "recalibration_intercept": -1.0, "recalibration_slope": 0.9, "n_stays": [80, 80], "n_deaths": [12, 9],
+            }
+        )  # fmt: skip
+        table = models.decisions_table(decisions)
+        assert table.loc[0, "threshold_f1"] == 0.612 and math.isnan(table.loc[1, "threshold_f1"])
+        assert table["n_deaths"].tolist() == ["12", "<10"]
+
     def test_source_label(self) -> None:
         assert models.source_label({"source": {"kind": "mimic3", "version": "1.4"}}) == "MIMIC-III 1.4"
         assert models.source_label({"source": {"kind": "mimic4", "version": "3.1"}}) == "MIMIC-IV 3.1"
         assert models.source_label({"source": {"kind": "synthetic", "version": None}}) == "synthetic records"
+
+
+class TestSubgroups:
+    @staticmethod
+    def table(stays: list[int], deaths: list[int]) -> pd.DataFrame:
+        rows = pd.DataFrame({"level": list("abcdef")[: len(stays)], "n_stays": stays, "n_deaths": deaths})
+        rows = rows.assign(model="lstm", seed=0, attribute="care_unit", metric="auroc", n_patients=stays)
+        return subgroups_table(rows.assign(value=0.81239, low=0.7, high=0.9)).set_index("level")
+
+    def test_large_levels_are_shown_to_three_decimals(self) -> None:
+        table = self.table([60, 50], [20, 12])
+        assert table["value"].tolist() == [0.812, 0.812]
+        assert table["n_stays"].tolist() == ["60", "50"] and table["n_deaths"].tolist() == ["20", "12"]
+
+    def test_a_small_level_takes_another_one_with_it(self) -> None:
+        table = self.table([600, 500, 8], [70, 60, 2])
+        assert table["n_stays"].tolist() == ["600", "withheld", "<10"]
+        assert table["n_deaths"].tolist() == ["70", "withheld", "<10"]
+        assert table["value"].notna().tolist() == [True, False, False]
+
+    def test_a_level_too_large_to_be_read_off_keeps_its_values(self) -> None:
+        assert self.table([900, 800, 8], [200, 150, 2])["value"].notna().tolist() == [True, True, False]
+
+    def test_few_survivors_hide_the_deaths(self) -> None:
+        table = self.table([100, 100, 12], [30, 40, 10])
+        assert table.loc["c", "n_deaths"] == "withheld" and math.isnan(table.loc["c", "value"])
+
+    @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=6))
+    def test_no_small_count_is_printed_or_follows(self, outcomes: list[tuple[int, int]]) -> None:
+        deaths = [died for died, _ in outcomes]
+        stays = [died + survived for died, survived in outcomes]
+        table = self.table(stays, deaths)
+        for column, truth in (("n_stays", stays), ("n_deaths", deaths)):
+            printed = [int(text) for text in table[column] if text.isdigit()]
+            hidden = sum(truth) - sum(printed)
+            assert not any(0 < count < MINIMUM for count in printed)
+            assert len(printed) == len(truth) or hidden > MINIMUM or max(truth) < MINIMUM
+        for died, total, text, value in zip(deaths, stays, table["n_deaths"], table["value"], strict=True):
+            assert not (text.isdigit() and 0 < total - died < MINIMUM)
+            assert math.isnan(value) or min(died, total - died) >= MINIMUM
 
 
 class TestAttacks:

@@ -1,6 +1,7 @@
 """Draw the figures, each as SVG and PNG.
 
-INPUT   R/extract/cohort_flow.json; R/models/<model>/{metrics,curves}.parquet and every fold's history.parquet; R/susceptibility/<model>/<mode>/*;
+INPUT   R/extract/cohort_flow.json; R/models/<model>/{metrics,subgroups,curves}.parquet and every fold's
+        history.parquet; R/susceptibility/<model>/<mode>/*;
         for figures of single patients: R/attacks/<model>/<mode>/seed_<s>/fold_<k>/*, R/features/features.parquet
 OUTPUT  R/figures/*.{svg,png}: aggregates; R/private/*.{svg,png}: single patients, readable by their owner only
 """
@@ -46,6 +47,7 @@ rule plot_cohort:
 rule plot_model:
     input:
         metrics=f"{R}/models/{{model}}/metrics.parquet",
+        subgroups=f"{R}/models/{{model}}/subgroups.parquet",
         curves=f"{R}/models/{{model}}/curves.parquet",
         histories=lambda wildcards: expand(f"{FOLD_DIR}/history.parquet", model=wildcards.model, seed=SEEDS, fold=FOLDS),
     output:

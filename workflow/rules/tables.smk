@@ -1,7 +1,7 @@
 """Write the tables for people, small numbers suppressed.
 
 INPUT   R/extract/stays.parquet, cohort_flow.json, R/features/features.parquet, R/audit/*.parquet,
-        R/models/<model>/metrics.parquet, R/susceptibility/<model>/<mode>/*
+        R/models/<model>/{metrics,decisions,subgroups}.parquet, R/susceptibility/<model>/<mode>/*
 OUTPUT  R/tables/*.csv
 """
 
@@ -14,6 +14,8 @@ rule tables:
         codes=f"{R}/audit/items.parquet",
         integrity=f"{R}/audit/integrity.parquet",
         metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
+        decisions=expand(f"{R}/models/{{model}}/decisions.parquet", model=MODELS),
+        subgroups=expand(f"{R}/models/{{model}}/subgroups.parquet", model=MODELS),
         summaries=of_all_maps("summary.parquet"),
         cells=of_all_maps("cells.parquet"),
         variables=of_all_maps("variables.parquet"),

@@ -1,7 +1,7 @@
 """Figures of one model: ROC, precision-recall, calibration and training curves."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
-from ehr_attack.figures.style import FAINT, INK, MODEL_COLOUR, MUTED, new_figure, say, use_style
+from ehr_attack.figures.style import FAINT, INK, MODEL_COLOUR, MUTED, RECALIBRATED_COLOUR, new_figure, say, use_style
+from ehr_attack.figures.subgroups import subgroups_figure
 from ehr_attack.storage import read_frame
 from ehr_attack.suppression import MINIMUM
 
@@ -33,6 +34,7 @@ class _Curve:
     metric: str
     metric_label: str
     marker: str | None = None
+    colour: str = MODEL_COLOUR
 
 
 _ROC = _Curve(
@@ -53,12 +55,21 @@ _CALIBRATION = _Curve(
     metric_label="Brier score",
     marker="o",
 )
+_RECALIBRATED = replace(
+    _CALIBRATION,
+    name="recalibrated",
+    metric="brier_recalibrated",
+    metric_label="recalibrated: Brier score",
+    marker="s",
+    colour=RECALIBRATED_COLOUR,
+)
 
 
 def plot_model(
     *,
     model: str,
     metrics: str | Path,
+    subgroups: str | Path,
     curves: str | Path,
     histories: Sequence[str | Path],
     out_dir: str | Path,
@@ -67,8 +78,8 @@ def plot_model(
 ) -> None:
     """Write the figures named by `names.model_figures(model)` as SVG and PNG into `out_dir`.
 
-    metrics, curves, histories: its METRICS, MODEL_CURVES and (one a fold and seed) HISTORY tables. Raises
-    UserError for an unknown style or an unreadable table.
+    metrics, subgroups, curves, histories: its METRICS, SUBGROUPS, MODEL_CURVES and (one a fold and seed) HISTORY
+    tables. Raises UserError for an unknown style or an unreadable table.
     """
     scores, lines = read_frame(metrics), read_frame(curves)
     history = pd.concat([read_frame(path) for path in histories]) if histories else pd.DataFrame()
@@ -77,6 +88,7 @@ def plot_model(
             (roc_figure(lines, scores), "ROC curve"),
             (pr_figure(lines, scores), "Precision-recall curve"),
             (calibration_figure(lines, scores), "Calibration"),
+            (subgroups_figure(read_frame(subgroups)), "Quality by subgroup"),
             (training_figure(history), "Training curves"),
         )
         for stem, (figure, title) in zip(names.model_figures(model), figures, strict=True):
@@ -100,8 +112,9 @@ def pr_figure(curves: pd.DataFrame, metrics: pd.DataFrame) -> Figure:
 
 
 def calibration_figure(curves: pd.DataFrame, metrics: pd.DataFrame) -> Figure:
-    """Observed share of deaths against the predicted probability in bins of at least ten held-out stays."""
-    return _curve_figure(_CALIBRATION, curves, metrics, lambda axes: _diagonal(axes, "perfect"))
+    """Observed share of deaths against the predicted probability in bins of at least ten held-out stays, before and
+    after recalibration on validation patients."""
+    return _curve_figure(_CALIBRATION, curves, metrics, lambda axes: _diagonal(axes, "perfect"), _RECALIBRATED)
 
 
 def training_figure(history: pd.DataFrame) -> Figure:
@@ -138,9 +151,14 @@ def _epoch_lines(axes: Axes, runs: pd.DataFrame, column: str, colour: str, label
 
 
 def _curve_figure(
-    curve: _Curve, curves: pd.DataFrame, metrics: pd.DataFrame, reference: Callable[[Axes], object]
+    curve: _Curve,
+    curves: pd.DataFrame,
+    metrics: pd.DataFrame,
+    reference: Callable[[Axes], object],
+    beside: _Curve | None = None,
 ) -> Figure:
-    """Draw one kind of curve; `reference` draws what a model without skill, or a perfect one, would show."""
+    """Draw one kind of curve, and another `beside` it on the same axes; `reference` draws what a model without
+    skill, or a perfect one, would show."""
     points = curves[curves["curve"] == curve.name].dropna(subset=["x", "y"])
     deaths, stays = _outcomes(metrics)
     if points.empty or deaths in (0, stays):
@@ -150,14 +168,21 @@ def _curve_figure(
     figure = new_figure(*_SMALL_SQUARE)
     axes = figure.subplots()
     reference(axes)
-    for (seed, line), dashes in zip(points.groupby("seed", sort=True), cycle(_SEED_LINES), strict=False):
-        (drawn,) = axes.plot(line["x"], line["y"], color=MODEL_COLOUR, linestyle=dashes, marker=curve.marker)
-        drawn.set_label(_score(metrics, curve, seed))
+    for drawn in (curve, beside) if beside else (curve,):
+        _seed_lines(axes, drawn, curves, metrics)
     axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label, aspect="equal")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid()
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
     return figure
+
+
+def _seed_lines(axes: Axes, curve: _Curve, curves: pd.DataFrame, metrics: pd.DataFrame) -> None:
+    """One line a seed, with its score in the legend."""
+    points = curves[curves["curve"] == curve.name].dropna(subset=["x", "y"])
+    for (seed, line), dashes in zip(points.groupby("seed", sort=True), cycle(_SEED_LINES), strict=False):
+        label = _score(metrics, curve, seed)
+        axes.plot(line["x"], line["y"], color=curve.colour, linestyle=dashes, marker=curve.marker, label=label)
 
 
 def _diagonal(axes: Axes, label: str) -> None:

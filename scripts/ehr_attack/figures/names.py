@@ -9,7 +9,7 @@ from collections.abc import Sequence
 DIRECTIONS = ("0_to_1", "1_to_0")
 
 COHORT_TABLES = ("cohort_flow", "cohort", "missingness", "item_audit", "integrity")
-MODEL_TABLES = ("model_metrics", "published_comparison")
+MODEL_TABLES = ("model_metrics", "model_decisions", "subgroups", "published_comparison")
 ATTACK_TABLES = ("attack_summary", "rank_comparison", "paper_claims")
 
 COHORT_FIGURES = ("flow",)
@@ -17,7 +17,7 @@ COHORT_FIGURES = ("flow",)
 
 def model_figures(model: str) -> tuple[str, ...]:
     """Stems of the figures of one model."""
-    return tuple(f"{kind}_{model}" for kind in ("roc", "pr", "calibration", "training"))
+    return tuple(f"{kind}_{model}" for kind in ("roc", "pr", "calibration", "subgroups", "training"))
 
 
 def attack_figures(model: str, mode: str) -> tuple[str, ...]:

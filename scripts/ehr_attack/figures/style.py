@@ -29,6 +29,7 @@ STYLES = {"paper": Style(PAPER_WIDTH, font=8.0, line=1.3), "talk": Style(10.0, f
 
 INK, MUTED, FAINT = "#22262b", "#6b727b", "#d9dde2"
 MODEL_COLOUR = "#1f5f8b"
+RECALIBRATED_COLOUR = "#c2410c"
 DIRECTION_COLOURS = {"0_to_1": "#c2410c", "1_to_0": "#1f5f8b"}
 # Two cues each, so that a print in grey still tells them apart.
 DIRECTION_LINES = {"0_to_1": "-", "1_to_0": (0, (5, 1.5))}

@@ -1,4 +1,4 @@
-"""Tables of model quality on held-out stays, alone and beside the published numbers."""
+"""Tables of model quality on held-out stays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from ehr_attack.published import published_metrics
 from ehr_attack.storage import read_frame, read_json, write_csv
+from ehr_attack.summaries.comparison import comparison_table
+from ehr_attack.summaries.subgroups import subgroups_table
 from ehr_attack.suppression import MINIMUM, SMALL, WITHHELD, count_text, part_text, partition_texts
 
 POOLED, FOLD_MEAN = "pooled", "mean over folds"
@@ -22,15 +23,28 @@ _SOURCES = {
 }
 
 
-def write_model_tables(*, metrics: Sequence[str | Path], flow: str | Path, out_dir: str | Path) -> None:
-    """Write `model_metrics.csv` and `published_comparison.csv` into `out_dir`.
+def write_model_tables(
+    *,
+    metrics: Sequence[str | Path],
+    decisions: Sequence[str | Path],
+    subgroups: Sequence[str | Path],
+    flow: str | Path,
+    out_dir: str | Path,
+) -> None:
+    """Write the tables named by `names.MODEL_TABLES` into `out_dir`.
 
-    metrics: a METRICS table a model; flow: `cohort_flow.json`, which names the source. Raises UserError for
-    an unreadable file.
+    metrics, decisions, subgroups: a METRICS, DECISIONS and SUBGROUPS table a model; flow: `cohort_flow.json`, which
+    names the source. Raises UserError for an unreadable file.
     """
-    table = metrics_table(pd.concat([read_frame(path) for path in metrics], ignore_index=True))
+    measured, decided, grouped = (
+        pd.concat([read_frame(path) for path in paths], ignore_index=True) for paths in (metrics, decisions, subgroups)
+    )
+    cohort_flow, table = read_json(flow), metrics_table(measured)
+    comparison = comparison_table(table, source_label(cohort_flow), cohort_flow["source"]["kind"])
     write_csv(table, Path(out_dir) / "model_metrics.csv")
-    write_csv(comparison_table(table, source_label(read_json(flow))), Path(out_dir) / "published_comparison.csv")
+    write_csv(decisions_table(decided), Path(out_dir) / "model_decisions.csv")
+    write_csv(subgroups_table(grouped), Path(out_dir) / "subgroups.csv")
+    write_csv(comparison, Path(out_dir) / "published_comparison.csv")
 
 
 def source_label(flow: dict[str, Any]) -> str:
@@ -50,6 +64,22 @@ def metrics_table(metrics: pd.DataFrame) -> pd.DataFrame:
     parts = [_model_rows(rows) for _, rows in metrics.groupby(["model", "seed"], sort=False)]
     columns = ["model", "seed", "scope", "metric", *_VALUES, "sd_over_folds", *_COUNTS]
     return pd.concat(parts, ignore_index=True)[columns]
+
+
+def decisions_table(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Thresholds and recalibration of every fold: DECISIONS rows, counts as text.
+
+    Values to three decimals, so that no prediction can be read off a threshold; none from fewer than ten deaths or
+    survivors.
+    """
+    deaths, stays = decisions["n_deaths"], decisions["n_stays"]
+    enough = (deaths >= MINIMUM) & (stays - deaths >= MINIMUM)
+    values = ["threshold_f1", "threshold_score1", "recalibration_intercept", "recalibration_slope"]
+    return decisions.assign(
+        **{name: decisions[name].where(enough).round(3) for name in values},
+        n_stays=stays.map(count_text),
+        n_deaths=[part_text(d, n) for d, n in zip(deaths, stays, strict=True)],
+    )
 
 
 def _model_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -100,24 +130,3 @@ def _fold_texts(folds: pd.DataFrame, column: str, shown: bool) -> dict[Any, str]
     if column == "n_deaths" and not shown:
         texts = [text if text == SMALL else WITHHELD for text in texts]
     return dict(zip(counts.index, texts, strict=True))
-
-
-def comparison_table(table: pd.DataFrame, cohort: str) -> pd.DataFrame:
-    """The published metrics and, below them, the run's.
-
-    Columns: metric, study, cohort, evaluated_on, value, low, high. table: the frame of `metrics_table`;
-    cohort: the source in words.
-    """
-    published = published_metrics().melt(
-        id_vars=["study", "cohort", "evaluated_on"], var_name="metric", value_name="value"
-    )
-    pooled = table[(table["scope"] == POOLED) & table["metric"].isin(published["metric"])]
-    folds = table[table["scope"].str.startswith("fold ")].groupby("model")["scope"].nunique()
-    count = pooled["model"].map(folds).fillna(1).astype(int).astype(str)
-    ours = pooled.assign(
-        study="this run: " + pooled["model"] + ", seed " + pooled["seed"].astype(str),
-        cohort=cohort,
-        evaluated_on=count + "-fold cross-validation, held-out stays pooled",
-    )
-    columns = ["metric", "study", "cohort", "evaluated_on", *_VALUES]
-    return pd.concat([published, ours], ignore_index=True)[columns]
