@@ -17,7 +17,7 @@ _Floats = npt.NDArray[np.float64]
 # Far below what a model means by 0 and 1, and far above where a logit in double precision loses its meaning.
 _SMALLEST = 1e-15
 _ITERATIONS, _TOLERANCE, _CLOSE, _FLAT = 60, 1e-9, 1e-6, 1e-12
-# No sensible model needs a correction of e^20 of the odds, or of twentyfold logits; a separable sample asks for more.
+# Log odds over one standard deviation of the score: only a sample that the score separates asks for more.
 _LARGEST = 20.0
 
 
@@ -97,7 +97,8 @@ def _newton(target: _Floats, start: _Floats, weights: _Array, design: _Floats, s
         step = np.where(better[:, None], newton, step / 2)
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
-    lost = flat | (np.abs(step).max(axis=1) > _CLOSE) | (np.abs(best).max(axis=1) > _LARGEST)
+    separated = np.abs(best[:, 1]) * design[1].std() > _LARGEST if design.size else flat
+    lost = flat | separated | (np.abs(step).max(axis=1) > _CLOSE * np.maximum(1.0, np.abs(best).max(axis=1)))
     return np.where(lost[:, None], np.nan, best)
 
 

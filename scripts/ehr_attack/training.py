@@ -22,6 +22,7 @@ from ehr_attack.devices import choose_device, make_deterministic
 from ehr_attack.errors import UserError
 from ehr_attack.folds import inner_validation
 from ehr_attack.inputs import model_inputs
+from ehr_attack.mistakes import learning_split, scaling_stays, seed_of
 from ehr_attack.models import build_model, chosen_settings, inputs_of, label_of
 from ehr_attack.models.contract import FitsInputs, check_model
 from ehr_attack.preprocessing import Preprocessing
@@ -53,27 +54,40 @@ class _Tensors:
 
 
 def train_fold(
-    *, cohort: CohortData, fold: int, model_name: str, seed: int, imputation: str, settings: dict[str, Any]
+    *,
+    cohort: CohortData,
+    fold: int,
+    model_name: str,
+    seed: int,
+    imputation: str,
+    settings: dict[str, Any],
+    label: str = "",
+    mistake: str = "",
 ) -> TrainedFold:
     """Train `model_name` on all folds but `fold` and predict every stay.
 
     model_name: a name of `MODELS` or a user's own `package.module:Class`. settings: the config's `training` block
     (epochs, batch_size, lr, weight_decay, class_balance, inputs, device, precision). The preprocessing is fitted on the
     training split, without the inner validation patients and the held-out fold. On a CPU the result depends on the
-    arguments only (one thread). Raises UserError when the device is not there or a user's own model does not work.
+    arguments only (one thread). `label`: the model's name in the results, by default that of `model_name`; `mistake`:
+    one of `ehr_attack.mistakes` to make on purpose, "" for none. Raises UserError when the device is not there or a
+    user's own model does not work.
     """
-    make_deterministic(_seed_of(seed, fold))
+    random_seed = _seed_of(seed_of(seed, mistake), fold)
+    make_deterministic(random_seed)
     device = choose_device(settings["device"], "training.device")
-    split = split_stays(cohort, fold, _seed_of(seed, fold))
-    fitted = Preprocessing.fit(cohort.features.values[split == "train"], cohort.variable_names, imputation)
+    split = split_stays(cohort, fold, random_seed)
+    learnt = learning_split(split, mistake)
+    scaled = scaling_stays(learnt, mistake)
+    fitted = Preprocessing.fit(cohort.features.values[scaled], cohort.variable_names, imputation)
     kind = inputs_of(model_name, settings["inputs"])
     tensors = _to_tensors(cohort, fitted, kind, device)
     model = build_model(model_name, tensors.inputs.shape[-1])
     check_model(model, model_name, tensors.inputs.shape[-1], tensors.inputs.shape[1])
     model = model.to(device)
     settings = chosen_settings(model, settings)
-    name = label_of(model_name)
-    history, chosen = _fit(model, tensors, split, settings, _seed_of(seed, fold), f"{name} fold {fold}")
+    name = label or label_of(model_name)
+    history, chosen = _fit(model, tensors, learnt, settings, random_seed, f"{name} fold {fold}")
     labels: dict[str, Any] = {"model": name, "seed": seed, "fold": fold}
     predictions = pd.DataFrame(
         {
@@ -90,7 +104,7 @@ def train_fold(
         history=history.assign(**labels),
         predictions=predictions,
         details=labels
-        | {"architecture": model_name, "inputs": kind}
+        | {"architecture": model_name, "inputs": kind, "mistake": mistake}
         | {"chosen_epoch": chosen, "device": device.type, "training": settings},
     )
 

@@ -254,7 +254,7 @@ MISTAKES = [
     Mistake(
         10, "percentiles and medians of all patients",
         "training.py",
-        'cohort.features.values[split == "train"]',
+        "cohort.features.values[scaled]",
         "cohort.features.values",
         "test_10_percentiles_and_medians_are_those_of_the_training_stays",
     ),
