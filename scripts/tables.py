@@ -9,12 +9,14 @@ with job(snakemake.log[0]):
     from ehr_attack.summaries.audit import write_audit_tables
     from ehr_attack.summaries.cohort import write_cohort_tables
     from ehr_attack.summaries.models import write_model_tables
+    from ehr_attack.summaries.protocol import write_protocol_table
 
     files, chosen, out_dir = snakemake.input, snakemake.params.variables, Path(snakemake.output[0]).parent
     write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **chosen, out_dir=out_dir)
     write_audit_tables(codes=files.codes, integrity=files.integrity, out_dir=out_dir)
     model_files = {name: files[name] for name in ("metrics", "decisions", "subgroups")}
     write_model_tables(**model_files, flow=files.flow, out_dir=out_dir)
+    write_protocol_table(config=snakemake.params.protocol, out_dir=out_dir)
     write_attack_tables(
         summaries=files.summaries,
         variables=files.variables,

@@ -26,6 +26,7 @@ from ehr_attack.summaries.attacks import write_attack_tables, write_susceptibili
 from ehr_attack.summaries.audit import write_audit_tables
 from ehr_attack.summaries.cohort import write_cohort_tables
 from ehr_attack.summaries.models import write_model_tables
+from ehr_attack.summaries.protocol import write_protocol_table
 from ehr_attack.variables import Variable, load_variables
 
 # Eight distinctive digits: a hit of one of them in an output is a leak, not a coincidence.
@@ -491,12 +492,19 @@ def identifiers(files: RunFiles) -> set[str]:
     return {str(number) for number in np.unique(frame.to_numpy())}
 
 
+def shipped_config() -> dict[str, Any]:
+    """The project's own config.yaml."""
+    config: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8"))
+    return config
+
+
 def write_tables(files: RunFiles, profile: str) -> None:
     """Write every table for people of a made-up run."""
     out = {"profile": profile, "out_dir": files.tables}
     write_cohort_tables(stays=files.stays, features=files.features, flow=files.flow, **out)
     parts = {name: [getattr(files, name)(model) for model in files.models] for name in _MODEL_TABLES}
     write_audit_tables(codes=files.codes, integrity=files.integrity, out_dir=files.tables)
+    write_protocol_table(config=shipped_config(), out_dir=files.tables)
     write_model_tables(**parts, flow=files.flow, out_dir=files.tables)
     pairs = [(model, mode) for model in files.models for mode in files.modes]
     for model, mode in pairs:
@@ -544,7 +552,7 @@ def make_report(files: RunFiles, *, patients: bool = True, **changes: Any) -> st
 
     `changes`: values of the configuration by dotted key with `__` for dots, e.g. `source__kind="mimic3"`.
     """
-    config = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8"))
+    config = shipped_config()
     for key, value in changes.items():
         block, _, name = key.partition("__")
         config[block][name] = value

@@ -34,6 +34,7 @@ _COUNTS = (
     *("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected", "n_observed"),
 )
 _WORDS = ("level", "step", "direction", "measure", "unit", "model", "mode", "scope", "attribute", "threshold", "remark")
+_WORDS_OF_PROTOCOL = ("key", "paper", "this_run", "note")
 _WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
 
@@ -68,6 +69,7 @@ def build_report(
         "models": [model_sections.model_section(read, figures, model) for model in models],
         "attacks": [sections.attack_section(read, figures, model, mode) for model in models for mode in modes],
         "comparison": model_sections.comparison_rows(read["published_comparison"]),
+        "protocol": sections.protocol_rows(read["paper_protocol"]),
         "claims": sections.claim_rows(read["paper_claims"]),
         "ranks": sections.rank_rows(read["rank_comparison"]),
         "patient_figures": [sections.patient_image(Path(path)) for path in patient_figures or ()],
@@ -96,11 +98,12 @@ def _environment() -> jinja2.Environment:
 
 def _read(path: Path) -> pd.DataFrame:
     """A table for people; counts stay text, since some of them are hidden, and missing words become empty."""
+    words = (*_WORDS, *_WORDS_OF_AUDIT, *_WORDS_OF_PROTOCOL)
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *_WORDS, *_WORDS_OF_AUDIT), str))
+        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *words), str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable table ({error}). Run `snakemake {path}` to make it anew.") from error
-    return frame.fillna({name: "" for name in (*_WORDS, *_WORDS_OF_AUDIT) if name in frame})
+    return frame.fillna({name: "" for name in words if name in frame})
 
 
 def _cohort(read: sections.Tables) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 from ehr_attack import findings
 from ehr_attack.figures import names
 from ehr_attack.page import Image, embed_figure
+from ehr_attack.protocol import DIFFERS, NOT_TOLD, SAME
 from ehr_attack.summaries import claims
 
 Tables = Mapping[str, pd.DataFrame]
@@ -113,6 +114,11 @@ def _by_direction(table: pd.DataFrame, keys: list[str], columns: list[str]) -> l
         | {name: dict(zip(part["direction"], part[name], strict=True)) for name in columns}
         for key, part in table.groupby(keys, sort=False, dropna=False)
     ]
+
+
+def protocol_rows(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """`paper_protocol.csv` by status: what differs from the paper, what it does not tell, what is the same."""
+    return {status: records(table[table["status"] == status]) for status in (DIFFERS, NOT_TOLD, SAME)}
 
 
 def patient_image(path: Path) -> Image:

@@ -32,7 +32,8 @@ rule tables:
     params:
         variables=VARIABLES,
         maps=[[model, mode] for model in MODELS for mode in MODES],
-        code=code("tables.py", files=sorted(DATA_DIR.glob("published_*.csv"))),
+        protocol=protocol_config(C),
+        code=code("tables.py", files=[*sorted(DATA_DIR.glob("published_*.csv")), PROTOCOL_FILE]),
     message:
         "Writing tables"
     script:
