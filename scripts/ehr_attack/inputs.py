@@ -40,11 +40,10 @@ def model_inputs(
     if kind in (VALUES_MASK, VALUES_MASK_DELTA):
         channels.append(recorded.astype(np.float32))
     if kind == VALUES_MASK_DELTA:
-        hours = values.shape[1]
-        delta = since_last_recorded(recorded) / hours
-        delta[np.arange(hours)[None, :] >= n_hours[:, None]] = 0.0
-        channels.append(delta.astype(np.float32))
-    return np.concatenate(channels, axis=-1)
+        channels.append((since_last_recorded(recorded) / values.shape[1]).astype(np.float32))
+    seen = np.concatenate(channels, axis=-1)
+    seen[np.arange(values.shape[1])[None, :] >= n_hours[:, None]] = 0.0
+    return seen
 
 
 def since_last_recorded(recorded: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

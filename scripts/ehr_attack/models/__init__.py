@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ehr_attack.digests import find_module
 from ehr_attack.errors import UserError
+from ehr_attack.modules import find_module
 
 if TYPE_CHECKING:
     import torch
