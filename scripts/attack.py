@@ -13,11 +13,19 @@ with job(snakemake.log[0]):
 
     files, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
     variables = load_variables(**params.variables)
+    cohort = load_cohort(
+        files.features, files.stays, files.folds, variables=variables, window_hours=params.window_hours
+    )
+    checkpoint = load_checkpoint(
+        Path(files.weights),
+        Path(files.sidecar),
+        model_name=params.model,
+        variables=variables,
+        data=cohort.file_digests,
+    )
     outcomes, perturbations = attack_fold(
-        cohort=load_cohort(
-            files.features, files.stays, files.folds, variables=variables, window_hours=params.window_hours
-        ),
-        checkpoint=load_checkpoint(Path(files.weights), Path(files.sidecar), variables),
+        cohort=cohort,
+        checkpoint=checkpoint,
         variables=variables,
         mode_name=wildcards.mode,
         seed=int(wildcards.seed),

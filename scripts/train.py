@@ -1,14 +1,19 @@
 """Rule train: one model on one fold."""
 
+from pathlib import Path
+
 from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
     from ehr_attack.cohort_data import load_cohort
+    from ehr_attack.resuming import discard
     from ehr_attack.training import save_trained, train_fold
     from ehr_attack.variables import load_variables
 
     wildcards, params = snakemake.wildcards, snakemake.params
     variables = load_variables(**params.variables)
+    # Not among the declared outputs, which Snakemake deletes when a job is killed.
+    resume_folder = Path(snakemake.output.weights).parent / ".resume"
     trained = train_fold(
         cohort=load_cohort(**dict(snakemake.input.items()), variables=variables, window_hours=params.window_hours),
         fold=int(wildcards.fold),
@@ -16,5 +21,8 @@ with job(snakemake.log[0]):
         seed=int(wildcards.seed),
         imputation=params.imputation,
         settings=params.train,
+        code=params.code,
+        resume_folder=resume_folder,
     )
     save_trained(trained, variables, **dict(snakemake.output.items()))
+    discard(resume_folder)

@@ -1,7 +1,7 @@
 """The cohort in memory: features, labels and folds of every stay, aligned by stay."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +9,23 @@ import numpy.typing as npt
 
 from ehr_attack.errors import UserError
 from ehr_attack.feature_tensor import FeatureTensor, load_tensor
-from ehr_attack.storage import read_frame
+from ehr_attack.storage import file_digest, read_frame
 from ehr_attack.variables import Variable
 
 
 @dataclass(frozen=True)
 class CohortData:
-    """Hourly features with labels; every array's first axis is the stay, sorted by stay id."""
+    """Hourly features with labels; every array's first axis is the stay, sorted by stay id.
+
+    file_digests: SHA-256 of the files that it was read from, by the table's name.
+    """
 
     variable_names: tuple[str, ...]
     features: FeatureTensor
     labels: npt.NDArray[np.int8]
     subject_ids: npt.NDArray[np.int64]
     folds: npt.NDArray[np.int32]
+    file_digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_cohort(
@@ -51,4 +55,7 @@ def load_cohort(
         labels=table["died_in_hospital"].to_numpy(dtype=np.int8),
         subject_ids=table["subject_id"].to_numpy(dtype=np.int64),
         folds=table["fold"].to_numpy(dtype=np.int32),
+        file_digests={
+            name: file_digest(path) for name, path in (("features", features), ("stays", stays), ("folds", folds))
+        },
     )

@@ -1,13 +1,19 @@
 """Choosing the device that a job computes on, and making torch deterministic on it."""
 
+import ctypes
 import logging
 import os
+import platform
 
 import torch
 
 from ehr_attack.errors import UserError
 
 _log = logging.getLogger(__name__)
+
+# Of <malloc.h>; the second is also the largest block that is to come from freed memory, bytes.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 1 << 30
 
 
 def choose_device(wanted: str, key: str) -> torch.device:
@@ -39,3 +45,15 @@ def make_deterministic(seed: int, threads: int = 1) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
+
+
+def reuse_freed_memory() -> None:
+    """Let the C library keep freed blocks for the next batch instead of giving them back to the system each time.
+
+    With glibc's defaults, blocks above 32 MB are mapped anew, page by page, in every step: an LSTM on 128 stays then
+    trains at two thirds of its speed. Results do not change. Elsewhere than with glibc nothing happens.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)

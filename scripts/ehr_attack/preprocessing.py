@@ -97,8 +97,8 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises KeyError when a part is missing."""
-        return cls(
+        """The inverse of `to_dict`. Raises KeyError when a part is missing, TypeError or ValueError for a wrong one."""
+        loaded = cls(
             imputation=str(stored["imputation"]),
             variable_names=tuple(stored["variable_names"]),
             low=np.asarray(stored["low"], dtype=np.float64),
@@ -106,6 +106,12 @@ class Preprocessing:
             median=np.asarray(stored["median"], dtype=np.float64),
             seen=np.asarray(stored["seen"], dtype=np.bool_),
         )
+        numbers = np.stack([loaded.low, loaded.high, loaded.median])
+        if loaded.imputation not in IMPUTATIONS or not np.isfinite(numbers).all():
+            raise ValueError("an unknown imputation, or limits that are not finite")
+        if {array.shape for array in (loaded.low, loaded.seen)} != {(len(loaded.variable_names),)}:
+            raise ValueError("not one limit a variable")
+        return loaded
 
 
 def carry_forward(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

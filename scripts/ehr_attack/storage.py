@@ -1,6 +1,7 @@
 """Reading and writing files: always whole files, by a temporary name and a rename, never a pickle."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -106,10 +107,16 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises UserError when it is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable JSON file ({error}). Delete it and run snakemake again.") from error
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a frame as CSV for people: no index, line feeds, six significant digits."""
     write_text(frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"), path)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of all bytes of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

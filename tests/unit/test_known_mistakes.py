@@ -99,6 +99,7 @@ def trained_on(cohort: CohortData, fold: int = 0, **changes):
         seed=0,
         imputation="forward",
         settings=TRAINING | changes,
+        code={},
     )
 
 

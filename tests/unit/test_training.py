@@ -1,59 +1,21 @@
-"""Training and checkpoints, on a small made-up cohort whose outcome the model can learn."""
+"""Training, on a small made-up cohort whose outcome the model can learn."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ehr_attack.checkpoint import load_checkpoint
-from ehr_attack.cohort_data import CohortData, load_cohort
+from ehr_attack.cohort_data import load_cohort
 from ehr_attack.errors import UserError
-from ehr_attack.feature_tensor import FeatureTensor
-from ehr_attack.training import predict, save_trained, split_stays, train_fold
-from ehr_attack.variables import load_variables
-
-VARIABLES = load_variables()[:4]
-SETTINGS = {
-    "epochs": 8, "batch_size": 16, "lr": 0.01, "class_balance": "weights", "inputs": "values", "tune": False,
-    "device": "cpu", "precision": "float32",
-}  # fmt: skip
+from ehr_attack.training import split_stays
+from training_builder import VARIABLES, made_up_cohort, train
 
 
 @pytest.fixture(scope="module")
 def cohort():
-    """160 stays of 80 patients, 6 hours, 4 variables; the last hours of variable 0 decide the outcome."""
-    random = np.random.default_rng(0)
-    values = random.normal(size=(160, 6, 4)).astype(np.float32)
-    labels = (values[:, 4:, 0].mean(axis=1) > 0.5).astype(np.int8)
-    values[random.random(values.shape) < 0.2] = np.nan
-    features = FeatureTensor(
-        stay_ids=np.arange(160),
-        values=values,
-        carry_in=np.full((160, 4), np.nan, dtype=np.float32),
-        n_hours=np.full(160, 6),
-    )
-    subjects = np.repeat(np.arange(80), 2)
-    return CohortData(
-        variable_names=tuple(variable.name for variable in VARIABLES),
-        features=features,
-        labels=labels,
-        subject_ids=subjects,
-        folds=(subjects % 4).astype(np.int32),
-    )
-
-
-def train(cohort, seed=0, fold=0, **changes):
-    return train_fold(
-        cohort=cohort,
-        fold=fold,
-        model_name="lstm",
-        seed=seed,
-        imputation="forward",
-        settings=SETTINGS | changes,
-    )
+    return made_up_cohort()
 
 
 @pytest.fixture(scope="module")
@@ -123,45 +85,35 @@ def test_a_diverging_training_names_the_learning_rate(cohort):
         train(cohort, lr=1e30, epochs=2)
 
 
+def test_training_ends_when_patience_does_and_keeps_what_it_would_have_kept(cohort):
+    """With the same seed the epochs are the same, so that stopping can only cut the history short."""
+    patient, impatient = train(cohort, epochs=40, lr=0.05), train(cohort, epochs=40, lr=0.05, patience=3)
+    losses = patient.history["validation_loss"].tolist()
+    best, expected = 0, 40
+    for epoch, loss in enumerate(losses):
+        best = epoch if loss < losses[best] else best
+        if epoch - best == 3:
+            expected = epoch + 1
+            break
+    assert expected < 40
+    assert impatient.history["validation_loss"].tolist() == losses[:expected]
+    assert impatient.history["chosen"].tolist() == [epoch == best for epoch in range(expected)]
+
+
+def test_weight_decay_shrinks_the_weights(cohort, trained):
+    def size(fold):
+        return sum(float(weight.detach().square().sum()) for weight in fold.model.parameters())
+
+    decayed, none = train(cohort, weight_decay=1.0), train(cohort, weight_decay=0.0)
+    assert size(decayed) < 0.9 * size(trained)
+    assert size(none) == size(trained)  # the LSTM brings no weight decay of its own
+
+
 def test_a_device_that_is_not_there_is_refused(cohort):
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(UserError, match=r"training\.device: cuda was asked for"):
         train(cohort, device="cuda")
-
-
-@pytest.fixture
-def files(trained, tmp_path):
-    paths = {
-        "weights": tmp_path / "model.safetensors",
-        "sidecar": tmp_path / "model.json",
-        "history": tmp_path / "history.parquet",
-        "predictions": tmp_path / "predictions.parquet",
-    }
-    save_trained(trained, VARIABLES, **{name: str(path) for name, path in paths.items()})
-    return paths
-
-
-def test_a_checkpoint_comes_back_with_the_same_predictions(cohort, trained, files):
-    checkpoint = load_checkpoint(files["weights"], files["sidecar"], VARIABLES)
-    features = cohort.features
-    inputs = checkpoint.preprocessing.apply(features.values, features.carry_in, features.n_hours)
-    p_death = predict(checkpoint.model, torch.from_numpy(inputs), torch.from_numpy(features.n_hours))
-    assert np.array_equal(p_death, trained.predictions["p_death"].to_numpy())
-    assert json.loads(files["sidecar"].read_text())["units"]["heart_rate"] == "bpm"
-
-
-def test_a_checkpoint_that_does_not_fit_is_refused(files):
-    with pytest.raises(UserError, match=r"model\.json: trained on the variables heart_rate"):
-        load_checkpoint(files["weights"], files["sidecar"], load_variables()[:5])
-    content = bytearray(files["weights"].read_bytes())
-    content[-1] ^= 1
-    files["weights"].write_bytes(content)
-    with pytest.raises(UserError, match=r"the weights are not those that"):
-        load_checkpoint(files["weights"], files["sidecar"], VARIABLES)
-    files["sidecar"].write_text("{}")
-    with pytest.raises(UserError, match=r"not a checkpoint description"):
-        load_checkpoint(files["weights"], files["sidecar"], VARIABLES)
 
 
 def test_tables_of_different_runs_are_not_mixed(tmp_path, cohort):

@@ -27,6 +27,7 @@ rule attack:
     params:
         variables=VARIABLES,
         window_hours=WINDOW_HOURS,
+        model=lambda wildcards: ARCHITECTURES[wildcards.model],
         attack=block("attack", without=["modes"]),
         code=lambda wildcards: code(
             "attack.py",

@@ -18,7 +18,7 @@ from ehr_attack.attacks.mode import Mode
 from ehr_attack.attacks.records import AttackContext, RowRecords
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
-from ehr_attack.devices import choose_device, make_deterministic
+from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.inputs import model_inputs
 from ehr_attack.progress import Progress
 from ehr_attack.variables import DEMOGRAPHIC, Variable
@@ -52,6 +52,7 @@ def attack_fold(
     cell of a successful row), both sorted by stay and lambda. On a CPU the rows do not depend on the sharding.
     """
     make_deterministic(seed)
+    reuse_freed_memory()
     device = choose_device(settings["device"], "attack.device")
     mode = load_mode(mode_name)
     search_settings = _search_settings(mode, settings, device)

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ehr_attack.attacks import CHUNK_ROWS, load_mode
 from ehr_attack.attacks.engine import SearchSettings, Victims, in_chunks, search
-from ehr_attack.devices import choose_device, make_deterministic
+from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
+from ehr_attack.fitting import build_optimiser, training_step
 from ehr_attack.inputs import channel_count
-from ehr_attack.models import build_model, inputs_of
+from ehr_attack.models import build_model, chosen_settings, inputs_of
 from ehr_attack.progress import Progress
 
 _SECONDS = 0.8
@@ -74,6 +74,7 @@ def calibrate(config: Mapping[str, Any], variables: int) -> Calibration:
     train_device = choose_device(training["device"], "training.device")
     attack_device = choose_device(attack["device"], "attack.device")
     make_deterministic(0)
+    reuse_freed_memory()
     hours = config["features"]["window_hours"]
     chunk_rows = attack["chunk_rows"] or CHUNK_ROWS[attack_device.type]
     channels = {name: channel_count(inputs_of(name, training["inputs"]), variables) for name in training["models"]}
@@ -104,17 +105,12 @@ def _measure_model(
     name: str, hours: int, variables: int, settings: Mapping[str, Any], device: torch.device
 ) -> ModelCost:
     model = build_model(name, variables).to(device)
-    optimiser = torch.optim.AdamW(model.parameters())
+    optimiser = build_optimiser(model, chosen_settings(model, dict(settings)))
     rows = settings["batch_size"]
     inputs, lengths, labels = _random_stays(rows, hours, variables, device)
 
     def train() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings["precision"] == "bfloat16"):
-            logits = model(inputs, lengths)
-        loss = cross_entropy(logits.float(), labels)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        training_step(model, inputs, lengths, labels, optimiser, None, settings["precision"])
 
     @torch.no_grad()
     def predict() -> None:
