@@ -61,6 +61,6 @@ class GRUDClassifier(nn.Module):
             reset, update, new = gate.chunk(3, dim=-1)
             reset_state, update_state, new_state = self.from_state(state).chunk(3, dim=-1)
             candidate = torch.tanh(new + torch.sigmoid(reset + reset_state) * new_state)
-            state = torch.lerp(candidate, state, torch.sigmoid(update + update_state))
+            state = candidate + torch.sigmoid(update + update_state) * (state - candidate)
             states.append(state)
         return torch.stack(states, dim=1)
