@@ -12,6 +12,8 @@ SETS ?= a
 PHYSIONET2012_DATA := data/physionet2012
 # How many times the benchmark of extraction replicates the demo
 COPIES ?= 50
+# How often the benchmark of training measures each contender
+ROUNDS ?= 7
 # Another index to take torch from as well, for example that of a CUDA release: make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
@@ -80,6 +82,10 @@ estimate: $(VENV)/.installed-run  ## what a run will cost, from a short calibrat
 .PHONY: bench-extract
 bench-extract: $(VENV)/.installed-bench  ## measure extraction on the MIMIC-III demo x COPIES (50), into benchmarks/ (0.6 GB of disk)
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.extract --copies $(COPIES)
+
+.PHONY: bench-train
+bench-train: $(VENV)/.installed-run  ## measure training beside the usual DataLoader loop and the matrix product, into benchmarks/
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.train --rounds $(ROUNDS)
 
 .PHONY: clean
 clean:  ## remove the virtual environment (results stay)

@@ -10,7 +10,6 @@ import argparse
 import datetime
 import gzip
 import os
-import re
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -18,16 +17,14 @@ from typing import Any
 
 import duckdb
 
+from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
 from benchmarks.replicate import replicate
 from benchmarks.steps import EVENT_TABLES, MEMORY_LIMIT_GB, THREADS, Numbers, measured
 from ehr_attack.errors import UserError
 from ehr_attack.sources.duck import quoted
 from ehr_attack.sources.mimic3 import find_tables
-from ehr_attack.storage import write_json, write_text
 
-FOLDER = Path(__file__).resolve().parent
 SMALL = 5
-_BEGIN, _END = "<!-- extract: begin -->", "<!-- extract: end -->"
 
 
 def main() -> None:
@@ -37,12 +34,7 @@ def main() -> None:
         result = benchmark(arguments.demo, arguments.data, arguments.copies)
     except UserError as error:
         raise SystemExit(f"{error} (--demo names the folder of the MIMIC-III demo.)") from None
-    write_json(result, arguments.out / "results" / "extract.json")
-    table = "\n".join(report(result))
-    print(table)
-    readme = arguments.out / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
-    write_text(f"{before}{_BEGIN}\n{table}\n{_END}{rest.partition(_END)[2]}", readme)
+    publish("extract", result, report(result), arguments.out)
 
 
 def benchmark(demo: Path, data: Path, copies: int) -> dict[str, Any]:
@@ -68,7 +60,7 @@ def benchmark(demo: Path, data: Path, copies: int) -> dict[str, Any]:
         "cost_per_event_ratio": ratio,
         "memory_limit_gb": MEMORY_LIMIT_GB,
         "threads": THREADS,
-        "machine": _machine(),
+        "machine": machine(),
         "load_before": round(load, 2),
         "load_after": round(os.getloadavg()[0], 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -144,24 +136,22 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
             result["cost_per_event_ratio"] <= 1.25,
         ),
     ]
-    return [{"target": target, "measured": value, "met": met} for target, value, met in asked]
+    return judged(asked)
 
 
 def report(result: dict[str, Any]) -> list[str]:
     """The results as lines of Markdown."""
     small, large = result["runs"][f"x{SMALL}"], result["runs"][f"x{result['copies']}"]
-    machine, loop = result["machine"], result["loop"]
+    loop = result["loop"]
     steps = {
         "decompress": "zlib, decompress only, one thread (the floor)",
         "extraction": "**whole extraction (DuckDB): stage, cohort, hourly features**",
         "duckdb_reader": "event tables to Parquet, DuckDB alone",
         "polars_reader": "event tables to Parquet, polars alone",
     }
-    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     lines = [
-        f"{result['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['ram_gb']:.0f} GB; load before "
-        f"the run {result['load_before']:g}, after it {result['load_after']:g}; {result['threads']} threads, "
-        f"DuckDB limited to {result['memory_limit_gb']:g} GB; {versions}.",
+        f"{circumstances(result)}; {result['threads']} threads, DuckDB limited to {result['memory_limit_gb']:g} GB; "
+        f"{versions_text(result)}.",
         "",
         f"| step | x{SMALL}, s (CPU) | x{result['copies']}, s (CPU) "
         f"| x{SMALL}, peak MB | x{result['copies']}, peak MB |",
@@ -183,21 +173,9 @@ def report(result: dict[str, Any]) -> list[str]:
         f"and {loop['seconds_merge']:.1f} s to merge), ours {loop['seconds_fast']:.2f} s; "
         f"{loop['cells_compared']:,} recorded cells equal.",
         "",
-        "| target | measured | |",
-        "| --- | --- | --- |",
-        *(f"| {t['target']} | {t['measured']} | {'met' if t['met'] else 'MISSED'} |" for t in result["targets"]),
+        *target_lines(result),
     ]
     return lines
-
-
-def _machine() -> dict[str, Any]:
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {
-        "cpu": names[0] if names else "unknown processor",
-        "cores": len(os.sched_getaffinity(0)),
-        "ram_gb": round(ram, 1),
-    }
 
 
 def _arguments() -> argparse.Namespace:
