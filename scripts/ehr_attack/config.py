@@ -13,7 +13,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ehr_attack.errors import UserError
-from ehr_attack.models import label_of
+from ehr_attack.models import MODELS, label_of
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
 from ehr_attack.sources import table_kind
 from ehr_attack.sources.physionet2012 import WINDOW_HOURS as RECORD_HOURS
@@ -86,7 +86,7 @@ def _validator(schema: dict[str, Any]) -> Any:
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    if schema.get("type") != "object":
+    if schema.get("type") != "object" or "properties" not in schema:
         return value
     return {
         key: _with_defaults(value.get(key, part.get("default", {})), part) for key, part in schema["properties"].items()
@@ -166,6 +166,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"config key source.path: source.kind {source['kind']} needs the folder of its tables; found null."
     yield from _impossible_for_source(config)
     yield from _alike(config["training"]["models"])
+    yield from _overrides_of_nothing(config["training"])
     if lambdas["low"] > lambdas["high"]:
         yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
     if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
@@ -190,6 +191,14 @@ def _alike(models: Sequence[str]) -> Iterator[str]:
                 f"config key training.models: {first!r} and {model!r} would share the name {label_of(model)} in files "
                 "and tables; rename one of the classes."
             )
+
+
+def _overrides_of_nothing(training: Mapping[str, Any]) -> Iterator[str]:
+    """Settings of a model that is none; those of the registry may be named without being trained, as in a preset."""
+    known = dict.fromkeys([*map(label_of, training["models"]), *MODELS])
+    for name in training["overrides"]:
+        if name not in known:
+            yield f"config key training.overrides.{name}: there is no such model; expected {', '.join(known)}."
 
 
 def _impossible_for_server(source: Mapping[str, Any]) -> Iterator[str]:

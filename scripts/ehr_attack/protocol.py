@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ehr_attack.models import settings_of
 from ehr_attack.paths import DATA_DIR
 
 SAME, DIFFERS, NOT_TOLD = "as in the paper", "differs", "not told"
@@ -24,12 +25,14 @@ def protocol_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def protocol_config(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The part of a configuration that the protocol speaks of, for rule params."""
+    """The part of a configuration that the protocol speaks of, as it is for the LSTM, for rule params."""
+    training = config["training"]
+    blocks = {**config, "training": training | settings_of("lstm", training)}
     part: dict[str, dict[str, Any]] = {}
     for aspect in _protocol():
         block, _, name = aspect["key"].partition(".")
         if name:
-            part.setdefault(block, {})[name] = config[block][name]
+            part.setdefault(block, {})[name] = blocks[block][name]
     return part
 
 

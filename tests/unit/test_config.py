@@ -55,6 +55,9 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
             r"training\.models: found 'gru7'; expected lstm, gru, .* or the import path of",
         ),
         ("training.models", ["lstm", "my.models:LSTM"], r"'lstm' and 'my\.models:LSTM' would share the name LSTM"),
+        ("training.overrides", {"gru": {"lr": "1e-3"}}, r"training\.overrides\.gru\.lr: found '1e-3' \(a text"),
+        ("training.overrides", {"gru": {"lrr": 1.0}}, r"training\.overrides\.gru\.lrr: .* did you mean .*\.gru\.lr\?"),
+        ("training.overrides", {"gruu": {}}, r"training\.overrides\.gruu: there is no such model; expected lstm, gru"),
         (
             "source.kind",
             "mimic9",
@@ -151,13 +154,15 @@ def test_every_key_of_the_schema_is_described(project_dir):
     schema = yaml.safe_load((project_dir / "workflow/schemas/config.schema.yaml").read_text())
 
     def walk(part, path):
-        if part.get("type") == "object":
-            assert part["additionalProperties"] is False, path
+        if "properties" in part:
+            assert part["type"] == "object" and part["additionalProperties"] is False, path
             for key, child in part["properties"].items():
                 walk(child, f"{path}.{key}")
         else:
             assert part.get("description"), path
             assert "default" in part, path
+            if part.get("type") == "object":
+                assert part["additionalProperties"]["additionalProperties"] is False, path
 
     walk(schema, "")
 

@@ -21,6 +21,7 @@ from ehr_attack.models import (
     label_of,
     model_class,
     module_of,
+    settings_of,
 )
 from ehr_attack.models.contract import FitsInputs, check_model
 from ehr_attack.paths import PROJECT_DIR
@@ -155,6 +156,12 @@ def test_own_settings_fill_what_the_config_leaves_open():
     assert chosen_settings(lstm, open_settings) == {"lr": 0.001, "weight_decay": 0.0, "epochs": 3}
     assert chosen_settings(grud, open_settings)["weight_decay"] == grud.weight_decay > 0
     assert chosen_settings(grud, {"lr": 0.5, "weight_decay": 0.0}) == {"lr": 0.5, "weight_decay": 0.0}
+
+
+def test_overrides_change_the_named_model_only():
+    training = {"models": ["lstm", "my.own:Net"], "lr": None, "inputs": "values", "overrides": {"Net": {"lr": 0.1}}}
+    assert settings_of("Net", training) == {"lr": 0.1, "inputs": "values"}
+    assert settings_of("lstm", training) == {"lr": None, "inputs": "values"}
 
 
 # --- models that users bring along

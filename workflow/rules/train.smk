@@ -34,7 +34,7 @@ rule train:
         window_hours=WINDOW_HOURS,
         imputation=C["features"]["imputation"],
         model=lambda wildcards: ARCHITECTURES[wildcards.model],
-        train=block("training", without=["models"]),
+        train=lambda wildcards: models.settings_of(wildcards.model, C["training"]),
         code=lambda wildcards: code("train.py", modules=[models.module_of(ARCHITECTURES[wildcards.model])]),
     message:
         "Training {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"

@@ -18,7 +18,7 @@ from ehr_attack.attacks.engine import SearchSettings, Victims, in_chunks, search
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.fitting import build_optimiser, training_step
 from ehr_attack.inputs import channel_count
-from ehr_attack.models import build_model, chosen_settings, inputs_of
+from ehr_attack.models import build_model, chosen_settings, inputs_of, label_of, settings_of
 from ehr_attack.progress import Progress
 
 _SECONDS = 0.8
@@ -77,8 +77,9 @@ def calibrate(config: Mapping[str, Any], variables: int) -> Calibration:
     reuse_freed_memory()
     hours = config["features"]["window_hours"]
     chunk_rows = attack["chunk_rows"] or CHUNK_ROWS[attack_device.type]
-    channels = {name: channel_count(inputs_of(name, training["inputs"]), variables) for name in training["models"]}
-    models = {name: _measure_model(name, hours, channels[name], training, train_device) for name in training["models"]}
+    own = {name: settings_of(label_of(name), training) for name in training["models"]}
+    channels = {name: channel_count(inputs_of(name, own[name]["inputs"]), variables) for name in own}
+    models = {name: _measure_model(name, hours, channels[name], own[name], train_device) for name in own}
     attacks = {
         (model, mode): _measure_attack(model, mode, hours, channels[model], attack, chunk_rows, attack_device)
         for model, mode in itertools.product(training["models"], attack["modes"])

@@ -12,7 +12,7 @@ there on have no influence. It may also have
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ehr_attack.errors import UserError
@@ -91,6 +91,13 @@ def build_model(model: str, n_features: int) -> "torch.nn.Module":
             f"training.models: {model!r} cannot be built from the number of features alone, as {label_of(model)}"
             f"({n_features}): {type(error).__name__}: {error}."
         ) from error
+
+
+def settings_of(label: str, training: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's `training` block for the model called `label`: what all share, and its own `overrides`."""
+    shared = {key: value for key, value in training.items() if key not in ("models", "overrides")}
+    own: dict[str, Any] = training["overrides"].get(label, {})
+    return shared | own
 
 
 def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[str, Any]:
