@@ -14,7 +14,12 @@ with job(snakemake.log[0]):
     files, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
     variables = load_variables(**params.variables)
     cohort = load_cohort(
-        files.features, files.stays, files.folds, variables=variables, window_hours=params.window_hours
+        files.features,
+        files.stays,
+        files.folds,
+        files.get("recorded"),
+        variables=variables,
+        window_hours=params.window_hours,
     )
     checkpoint = load_checkpoint(
         Path(files.weights),

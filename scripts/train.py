@@ -23,6 +23,8 @@ with job(snakemake.log[0]):
         settings=params.train,
         code=params.code,
         resume_folder=resume_folder,
+        label=wildcards.model,
+        mistake=params.mistake,
     )
     save_trained(trained, variables, **dict(snakemake.output.items()))
     discard(resume_folder)

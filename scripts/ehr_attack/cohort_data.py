@@ -18,6 +18,7 @@ class CohortData:
     """Hourly features with labels; every array's first axis is the stay, sorted by stay id.
 
     file_digests: SHA-256 of the files that it was read from, by the table's name.
+    `recorded_values`: as `features.values`, where those are not what was recorded but were filled beforehand.
     """
 
     variable_names: tuple[str, ...]
@@ -26,17 +27,27 @@ class CohortData:
     subject_ids: npt.NDArray[np.int64]
     folds: npt.NDArray[np.int32]
     file_digests: Mapping[str, str] = field(default_factory=dict)
+    recorded_values: npt.NDArray[np.float32] | None = None
+
+    @property
+    def recorded(self) -> npt.NDArray[np.float32]:
+        """What was recorded, float32 (stays, hours, variables), clinical units, NaN where nothing was."""
+        return self.features.values if self.recorded_values is None else self.recorded_values
 
 
 def load_cohort(
     features: str | Path,
     stays: str | Path,
     folds: str | Path,
+    recorded: str | Path | None = None,
     *,
     variables: Sequence[Variable],
     window_hours: int,
 ) -> CohortData:
-    """Read and align the three tables. Raises UserError when they do not hold the same stays."""
+    """Read and align the three tables. Raises UserError when they do not hold the same stays.
+
+    recorded: the features as recorded, where `features` were filled beforehand.
+    """
     variable_names = tuple(variable.name for variable in variables)
     tensor = load_tensor(Path(features), variable_names, window_hours)
     table = (
@@ -58,4 +69,5 @@ def load_cohort(
         file_digests={
             name: file_digest(path) for name, path in (("features", features), ("stays", stays), ("folds", folds))
         },
+        recorded_values=load_tensor(Path(recorded), variable_names, window_hours).values if recorded else None,
     )

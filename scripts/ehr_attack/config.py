@@ -13,6 +13,8 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ehr_attack.errors import UserError
+from ehr_attack.inputs import VALUES
+from ehr_attack.mistakes import AUDITED, LOOK_AHEAD_INTERPOLATION, MOST_HOURS, TRANSPOSED_AXIS
 from ehr_attack.models import MODELS, label_of
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
 from ehr_attack.sources import table_kind
@@ -165,6 +167,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     elif source["kind"] not in _WITHOUT_FOLDER and source["path"] is None:
         yield f"config key source.path: source.kind {source['kind']} needs the folder of its tables; found null."
     yield from _impossible_for_source(config)
+    yield from _impossible_for_audit(config)
     yield from _alike(config["training"]["models"])
     yield from _overrides_of_nothing(config["training"])
     if lambdas["low"] > lambdas["high"]:
@@ -236,6 +239,29 @@ def _impossible_for_source(config: Mapping[str, Any]) -> Iterator[str]:
             f"config key cohort.min_icu_hours: {cohort['min_icu_hours']:g}, but physionet2012 only tells that every "
             f"stay lasted {RECORD_HOURS} hours; expected at most that."
         )
+
+
+def _impossible_for_audit(config: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes that cannot be made on purpose with the other keys as they are."""
+    made, window = config["audit"]["mistakes"], config["features"]["window_hours"]
+    if made and AUDITED not in config["training"]["models"]:
+        yield f"config key audit.mistakes: they are made with model {AUDITED}; add it to training.models."
+    if made and config["training"]["inputs"] != VALUES:
+        yield f"config key audit.mistakes: they need training.inputs {VALUES}; found {config['training']['inputs']}."
+    if TRANSPOSED_AXIS in made and window > MOST_HOURS:
+        yield f"config key audit.mistakes: {TRANSPOSED_AXIS} needs features.window_hours of at most {MOST_HOURS}."
+    if LOOK_AHEAD_INTERPOLATION in made:
+        if config["features"]["imputation"] != "linear":
+            yield (
+                f"config key audit.mistakes: {LOOK_AHEAD_INTERPOLATION} needs features.imputation linear, so that the "
+                "right run interpolates too, but inside the window."
+            )
+        last = window + config["audit"]["look_ahead_hours"]
+        if config["source"]["kind"] == "physionet2012" and last > RECORD_HOURS:
+            yield (
+                f"config key audit.look_ahead_hours: the window and what follows it end at hour {last}, but records of "
+                f"physionet2012 end at hour {RECORD_HOURS}; lower it or features.window_hours."
+            )
 
 
 def load_config_file(path: Path) -> dict[str, Any]:

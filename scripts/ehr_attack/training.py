@@ -68,7 +68,7 @@ def train_fold(
     split = split_stays(cohort, fold, random_seed)
     learnt = learning_split(split, mistake)
     scaled = scaling_stays(learnt, mistake)
-    fitted = Preprocessing.fit(cohort.features.values[scaled], cohort.variable_names, imputation)
+    fitted = Preprocessing.fit(cohort.recorded[scaled], cohort.variable_names, imputation)
     kind = inputs_of(model_name, settings["inputs"])
     tensors = _to_tensors(cohort, fitted, kind, device)
     model = build_model(model_name, tensors.inputs.shape[-1])

@@ -254,8 +254,8 @@ MISTAKES = [
     Mistake(
         10, "percentiles and medians of all patients",
         "training.py",
-        "cohort.features.values[scaled]",
-        "cohort.features.values",
+        "cohort.recorded[scaled]",
+        "cohort.recorded",
         "test_10_percentiles_and_medians_are_those_of_the_training_stays",
     ),
     Mistake(

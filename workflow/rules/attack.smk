@@ -9,7 +9,7 @@ OUTPUT  R/attacks/<model>/<mode>/seed_<s>/fold_<k>/shards/<i>/: outcomes.parquet
 
 rule attack:
     input:
-        **COHORT_INPUTS,
+        unpack(cohort_inputs),
         weights=f"{FOLD_DIR}/model.safetensors",
         sidecar=f"{FOLD_DIR}/model.json",
     output:

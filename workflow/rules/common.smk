@@ -1,6 +1,6 @@
 """What all rules share: the checked config, paths, and the digests that decide what is stale."""
 
-from ehr_attack import attacks, models
+from ehr_attack import attacks, mistakes, models
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.figures import names
@@ -35,6 +35,11 @@ SEEDS = C["run"]["seeds"]
 FOLDS = range(len(HELD_OUT_SETS) if BY_SET else C["folds"]["count"])
 ARCHITECTURES = {models.label_of(model): model for model in C["training"]["models"]}
 MODELS = list(ARCHITECTURES)
+# Models in which a mistake is made on purpose: they pass through the same rules, but stand in the audit's table only.
+VARIANTS = mistakes.variants(C["audit"]["mistakes"])
+ARCHITECTURES |= {variant.label: variant.architecture for variant in VARIANTS}
+MISTAKES_MADE = {variant.label: variant.mistake for variant in VARIANTS}
+LOOK_AHEAD_FEATURES = f"{R}/mistakes/look_ahead/features.parquet"
 MODES = C["attack"]["modes"]
 SHARDS = range(C["attack"]["shards"])
 SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"

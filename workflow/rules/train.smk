@@ -5,16 +5,26 @@ OUTPUT  R/models/<model>/seed_<s>/fold_<k>/: model.safetensors and model.json (t
         history.parquet, predictions.parquet
 """
 
-COHORT_INPUTS = {
-    "features": f"{R}/features/features.parquet",
-    "stays": f"{R}/extract/stays.parquet",
-    "folds": f"{R}/folds/folds.parquet",
-}
+
+
+def cohort_inputs(wildcards):
+    """What a model is trained on and attacked with; `recorded` only where the features were filled by mistake."""
+    features = f"{R}/features/features.parquet"
+    inputs = {"features": features, "stays": f"{R}/extract/stays.parquet", "folds": f"{R}/folds/folds.parquet"}
+    if MISTAKES_MADE.get(wildcards.model) == mistakes.LOOK_AHEAD_INTERPOLATION:
+        return inputs | {"features": LOOK_AHEAD_FEATURES, "recorded": features}
+    return inputs
+
+
+def training_settings(wildcards):
+    """The settings of a model; one with a mistake is trained as the right one."""
+    model = mistakes.AUDITED if wildcards.model in MISTAKES_MADE else wildcards.model
+    return models.settings_of(model, C["training"])
 
 
 rule train:
     input:
-        **COHORT_INPUTS,
+        unpack(cohort_inputs),
     output:
         weights=f"{FOLD_DIR}/model.safetensors",
         sidecar=f"{FOLD_DIR}/model.json",
@@ -34,7 +44,8 @@ rule train:
         window_hours=WINDOW_HOURS,
         imputation=C["features"]["imputation"],
         model=lambda wildcards: ARCHITECTURES[wildcards.model],
-        train=lambda wildcards: models.settings_of(wildcards.model, C["training"]),
+        mistake=lambda wildcards: MISTAKES_MADE.get(wildcards.model, ""),
+        train=training_settings,
         code=lambda wildcards: code("train.py", modules=[models.module_of(ARCHITECTURES[wildcards.model])]),
     message:
         "Training {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"

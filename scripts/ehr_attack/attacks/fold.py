@@ -65,7 +65,7 @@ def attack_fold(
         mode_name, fold, shard.index + 1, shard.count, len(part), len(search_settings.lambdas),
     )  # fmt: skip
     stays = fold_stays[part]
-    observed = ~np.isnan(cohort.features.values[stays])
+    observed = ~np.isnan(cohort.recorded[stays])
     fixed = [variable.name for variable in variables if variable.group == DEMOGRAPHIC]
     n_hours = cohort.features.n_hours[stays]
     mutable = mutable_cells(settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)

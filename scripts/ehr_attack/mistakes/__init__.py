@@ -29,6 +29,12 @@ MISTAKES = {
 }
 """By name, in words. The names are those of `audit.mistakes`."""
 
+AUDITED = "lstm"
+"""The model that the mistakes are made with, as in the reproductions; it must be one of `training.models`."""
+
+MOST_HOURS = 48
+"""The longest window whose axes can be transposed."""
+
 CONTROL_WORDS = "No mistake: the same run from another training seed."
 _TRANSPOSED_MODEL = "ehr_attack.mistakes.transposed:TransposedLSTM"
 _CONTROL_SEEDS = 1_000_003
@@ -43,17 +49,17 @@ class Variant:
     mistake: str
 
 
-def variants(label: str, architecture: str, mistakes: list[str]) -> list[Variant]:
-    """The control and one variant a mistake of the model `label`; none without mistakes."""
+def variants(mistakes: list[str]) -> list[Variant]:
+    """The control and one variant a mistake of the model AUDITED; none without mistakes."""
     made = [
         Variant(
-            f"{label}WRONG{mistake.title().replace('_', '')}",
-            _TRANSPOSED_MODEL if mistake == TRANSPOSED_AXIS else architecture,
+            f"{AUDITED}WRONG{mistake.title().replace('_', '')}",
+            _TRANSPOSED_MODEL if mistake == TRANSPOSED_AXIS else AUDITED,
             mistake,
         )
         for mistake in mistakes
     ]
-    return [Variant(f"{label}Control", architecture, CONTROL), *made] if made else []
+    return [Variant(f"{AUDITED}Control", AUDITED, CONTROL), *made] if made else []
 
 
 def learning_split(split: npt.NDArray[np.str_], mistake: str) -> npt.NDArray[np.str_]:

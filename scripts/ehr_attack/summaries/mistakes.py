@@ -1,0 +1,101 @@
+"""Table of what each mistake, made on purpose, does to the metrics and to the susceptibility map."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ehr_attack.figures.names import DIRECTIONS
+from ehr_attack.mistakes import CONTROL, CONTROL_WORDS, MISTAKES
+from ehr_attack.published import rank_agreement
+from ehr_attack.storage import read_frame, write_csv
+from ehr_attack.summaries.claims import FLIPPED, HOUR_TREND, LAB_SHARE, LATE_SHARE, claims_table
+from ehr_attack.summaries.models import POOLED, metrics_table
+from ehr_attack.suppression import MINIMUM
+from ehr_attack.variables import load_variables
+
+METRICS = ("auroc", "auprc", "f1", "score1", "brier_recalibrated", "calibration_slope")
+AGREEMENT = "rank correlation of S of the variables with the right run"
+TOP_VARIABLES = "most susceptible variables"
+MAP_QUANTITIES = (FLIPPED, LATE_SHARE, HOUR_TREND, LAB_SHARE, AGREEMENT, TOP_VARIABLES)
+RIGHT = "none"
+_MEASURE = "s_q95"
+_TOP = 3
+_NAN = float("nan")
+
+
+def write_mistakes_table(
+    *,
+    metrics: Sequence[str | Path],
+    summaries: Sequence[str | Path],
+    variables: Sequence[str | Path],
+    hours: Sequence[str | Path],
+    mistakes: Sequence[str],
+    profile: str,
+    kind: str = "mimic3",
+    out: str | Path,
+) -> None:
+    """Write `audit_of_mistakes.csv` to `out`.
+
+    metrics, summaries, variables, hours: the METRICS, ATTACK_SUMMARY, VARIABLES and HOURS tables of each model, in the
+    order of `mistakes`, whose first is "", the right model. Raises UserError for an unreadable file.
+    """
+    measured, summary, by_variable, by_hour = (
+        pd.concat([read_frame(path) for path in paths], ignore_index=True)
+        for paths in (metrics, summaries, variables, hours)
+    )
+    made = dict(zip(measured["model"].unique(), mistakes, strict=True))
+    claims = claims_table(summary, by_variable, by_hour, load_variables(profile, kind), profile)
+    write_csv(mistakes_table(measured, claims, by_variable, made), out)
+
+
+def mistakes_table(
+    metrics: pd.DataFrame, claims: pd.DataFrame, variables: pd.DataFrame, mistakes: dict[str, str]
+) -> pd.DataFrame:
+    """One row a mistake and quantity, against the right run.
+
+    Columns: mistake, in_words, model, seed, direction, quantity, value, low, high, right, text. metrics, variables:
+    METRICS and VARIABLES rows of all models; claims: the frame of `claims_table` of them; mistakes: by model, "" for
+    the right one. `seed` is empty for quantities of the map, which join all seeds; `right`: the value of the right run;
+    `text`: the value of a quantity that is no number. The measure of the map is the robust S.
+    """
+    rows = pd.concat([_metric_rows(metrics), _map_rows(claims), _variable_rows(variables, mistakes)], ignore_index=True)
+    rows["mistake"] = rows["model"].map(mistakes).replace("", RIGHT)
+    rows["in_words"] = rows["mistake"].map({RIGHT: "The right run.", CONTROL: CONTROL_WORDS, **MISTAKES})
+    keys = ["seed", "direction", "quantity"]
+    right = rows[rows["mistake"] == RIGHT].set_index(keys)["value"].rename("right")
+    joined = rows.join(right, on=keys)
+    order = {mistake or RIGHT: place for place, mistake in enumerate(mistakes.values())}
+    columns = ["mistake", "in_words", "model", *keys, "value", "low", "high", "right", "text"]
+    return joined.sort_values("mistake", key=lambda names: names.map(order), kind="stable", ignore_index=True)[columns]
+
+
+def _metric_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    table = metrics_table(metrics)
+    pooled = table[(table["scope"] == POOLED) & table["metric"].isin(METRICS)]
+    return pooled.assign(seed=pooled["seed"].astype(str), direction="", quantity=pooled["metric"], text="")
+
+
+def _map_rows(claims: pd.DataFrame) -> pd.DataFrame:
+    rows = claims[claims["quantity"].isin(MAP_QUANTITIES) & claims["measure"].isin((_MEASURE, ""))]
+    return rows[["model", "direction", "quantity", "value"]].assign(seed="", low=_NAN, high=_NAN, text="")
+
+
+def _variable_rows(variables: pd.DataFrame, mistakes: dict[str, str]) -> pd.DataFrame:
+    """Agreement of each model's variables with the right one's, and its most susceptible ones."""
+    rows: list[dict[str, Any]] = []
+    shown = variables[variables["n_stays"] >= MINIMUM]
+    right = next(model for model, mistake in mistakes.items() if not mistake)
+    for direction in DIRECTIONS:
+        scores = shown[shown["direction"] == direction].pivot_table(index="variable", columns="model", values=_MEASURE)
+        for model in [name for name in mistakes if name in scores]:
+            label = {"model": model, "seed": "", "direction": direction, "low": _NAN, "high": _NAN}
+            agreement = rank_agreement(scores[model], scores[right])[1] if right in scores else _NAN
+            top = scores[model].nlargest(_TOP)
+            named = ", ".join(top.index[top > 0])
+            rows += [
+                label | {"quantity": AGREEMENT, "value": agreement, "text": ""},
+                label | {"quantity": TOP_VARIABLES, "value": _NAN, "text": named},
+            ]
+    return pd.DataFrame(rows, columns=["model", "seed", "direction", "quantity", "value", "low", "high", "text"])
