@@ -13,7 +13,6 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ehr_attack.errors import UserError
-from ehr_attack.inputs import VALUES
 from ehr_attack.mistakes import AUDITED, LOOK_AHEAD_INTERPOLATION, MOST_HOURS, TRANSPOSED_AXIS
 from ehr_attack.models import MODELS, label_of
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
@@ -246,8 +245,8 @@ def _impossible_for_audit(config: Mapping[str, Any]) -> Iterator[str]:
     made, window = config["audit"]["mistakes"], config["features"]["window_hours"]
     if made and AUDITED not in config["training"]["models"]:
         yield f"config key audit.mistakes: they are made with model {AUDITED}; add it to training.models."
-    if made and config["training"]["inputs"] != VALUES:
-        yield f"config key audit.mistakes: they need training.inputs {VALUES}; found {config['training']['inputs']}."
+    if made and config["training"]["inputs"] != "values":
+        yield f"config key audit.mistakes: they need training.inputs values; found {config['training']['inputs']}."
     if TRANSPOSED_AXIS in made and window > MOST_HOURS:
         yield f"config key audit.mistakes: {TRANSPOSED_AXIS} needs features.window_hours of at most {MOST_HOURS}."
     if LOOK_AHEAD_INTERPOLATION in made:

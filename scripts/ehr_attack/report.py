@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from ehr_attack import findings, model_sections, page, sections
+from ehr_attack import findings, mistake_sections, model_sections, page, sections
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.paths import TEMPLATE_DIR
@@ -33,7 +33,21 @@ _COUNTS = (
     *("rows", "patients_with_rows", "cases", "total"),
     *("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected", "n_observed"),
 )
-_WORDS = ("level", "step", "direction", "measure", "unit", "model", "mode", "scope", "attribute", "threshold", "remark")
+_WORDS = (
+    "text",
+    "in_words",
+    "level",
+    "step",
+    "direction",
+    "measure",
+    "unit",
+    "model",
+    "mode",
+    "scope",
+    "attribute",
+    "threshold",
+    "remark",
+)
 _WORDS_OF_PROTOCOL = ("key", "paper", "this_run", "note")
 _WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
@@ -58,7 +72,9 @@ def build_report(
     a table or figure is missing.
     """
     tables, figures = Path(tables), Path(figures)
-    read = {stem: _read(tables / f"{stem}.csv") for stem in names.all_tables(models, modes)}
+    made = bool(config["audit"]["mistakes"])
+    stems = (*names.all_tables(models, modes), *(names.MISTAKE_TABLES if made else ()))
+    read = {stem: _read(tables / f"{stem}.csv") for stem in stems}
     shown_config = page.public_config(config)
     context = _cohort(read) | {
         "flow_figure": sections.flow_figure(figures, read["cohort_flow"]),
@@ -72,6 +88,10 @@ def build_report(
         "protocol": sections.protocol_rows(read["paper_protocol"]),
         "claims": sections.claim_rows(read["paper_claims"]),
         "ranks": sections.rank_rows(read["rank_comparison"]),
+        "mistakes": mistake_sections.mistake_rows(read["audit_of_mistakes"]) if made else [],
+        "mistake_figure": mistake_sections.mistake_figure(figures) if made else None,
+        "mistake_metrics": mistake_sections.METRICS,
+        "mistake_map_labels": mistake_sections.MAP_LABELS,
         "patient_figures": [sections.patient_image(Path(path)) for path in patient_figures or ()],
         "downloads": [page.embed_table(tables / f"{stem}.csv") for stem in read],
         "compared_metrics": model_sections.COMPARED_METRICS,

@@ -130,6 +130,29 @@ def test_source_path_is_expanded_from_the_environment(shipped, monkeypatch):
         validated_config(config)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training.models": ["gru"]}, r"audit\.mistakes: they are made with model lstm; add it to training\.models"),
+        ({"training.inputs": "values_mask"}, r"audit\.mistakes: they need training\.inputs values; found values_mask"),
+        ({"features.window_hours": 72}, r"transposed_axis needs features\.window_hours of at most 48"),
+        ({"features.imputation": "forward"}, r"look_ahead_interpolation needs features\.imputation linear"),
+        (
+            {"source.kind": "physionet2012", "source.path": "sets"},
+            r"audit\.look_ahead_hours: the window and what follows it end at hour 60, but .* end at hour 48",
+        ),
+    ],
+)
+def test_mistakes_that_cannot_be_made_are_named(shipped, changes, message):
+    made = ["transposed_axis", "look_ahead_interpolation"]
+    config = changed(changed(shipped, "audit.mistakes", made), "features.imputation", "linear")
+    validated_config(config)
+    for key, value in changes.items():
+        config = changed(config, key, value)
+    with pytest.raises(UserError, match=message):
+        validated_config(config)
+
+
 def test_patient_examples_are_on_for_synthetic_records_only(shipped):
     assert validated_config(shipped)["report"]["patient_examples"] is True
     real = changed(changed(shipped, "source.kind", "mimic3"), "source.path", "x")

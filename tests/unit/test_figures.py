@@ -15,6 +15,7 @@ from PIL import Image
 
 from ehr_attack.errors import UserError
 from ehr_attack.figures import maps, models, names, patient, susceptibility
+from ehr_attack.figures.mistakes import plot_mistakes
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import new_figure, use_style
 from ehr_attack.figures.subgroups import subgroups_figure
@@ -223,6 +224,16 @@ class TestModelFigures:
         with use_style("paper"):
             assert "not trained in epochs" in words(models.training_figure(pd.DataFrame()))
             assert "AUROC undefined" in words(models.training_figure(history.assign(validation_auroc=np.nan)))
+
+
+class TestMistakes:
+    def test_a_line_a_run_and_wrong_ones_are_called_so(self, drawn: RunFiles, tmp_path: Path) -> None:
+        files = [drawn.measure("lstm", "ista", "hours")] * 3
+        made = ["", "control", "transposed_axis"]
+        plot_mistakes(hours=files, mistakes=made, out_dir=tmp_path, dpi=DPI, style="paper")
+        text = comments((tmp_path / "mistakes_hours.svg").read_text(encoding="utf-8"))
+        assert "right run, another seed" in text and "WRONG: transposed axis" in text
+        assert (tmp_path / "mistakes_hours.png").is_file()
 
 
 class TestPatient:

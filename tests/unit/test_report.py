@@ -11,6 +11,9 @@ import pytest
 from ehr_attack import findings, page
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
+from ehr_attack.storage import write_csv
+from ehr_attack.summaries import mistakes
+from ehr_attack.summaries.claims import LATE_SHARE
 from report_builder import MadeUpRun, RunFiles, identifiers, make_report, place_figures, write_tables
 
 
@@ -202,6 +205,39 @@ class TestContent:
 
     def test_the_page_stays_small(self, html: str) -> None:
         assert len(html) < 2_000_000
+
+
+class TestMistakes:
+    """The section on mistakes made on purpose; there is none without them."""
+
+    @staticmethod
+    def rows(mistake: str, auroc: float, late: float) -> list[dict[str, object]]:
+        common = {"mistake": mistake, "in_words": f"Words of {mistake}.", "low": None, "high": None, "text": ""}
+        metrics = [common | {"seed": "0", "direction": "", "quantity": q, "value": auroc} for q in mistakes.METRICS]
+        shares = [
+            common | {"seed": "all", "direction": direction, "quantity": LATE_SHARE, "value": late}
+            for direction in names.DIRECTIONS
+        ]
+        top = common | {"seed": "all", "direction": "0_to_1", "quantity": mistakes.TOP_VARIABLES, "text": "bun, ph"}
+        return [*metrics, *shares, top]
+
+    def test_wrong_numbers_stand_under_a_banner_and_are_called_so(self, tmp_path: Path) -> None:
+        files = tables_of(MadeUpRun(stays=60, deaths=20), tmp_path)
+        made = {"right_run": (0.812, 0.71), "control": (0.809, 0.69), "transposed_axis": (0.777, 0.2345)}
+        table = pd.DataFrame([row for name, values in made.items() for row in self.rows(name, *values)])
+        write_csv(table, files.tables / "audit_of_mistakes.csv")
+        (files.figures / "mistakes_hours.svg").write_bytes((files.figures / "flow.svg").read_bytes())
+        html = make_report(files, audit__mistakes=["transposed_axis"])
+        section = html.partition('<section id="mistakes">')[2].partition("</section>")[0]
+        words = Page(section).words
+        assert "Wrong on purpose." in words and '<p class="banner strong">' in section
+        assert words.count("WRONG: Transposed axis") == 3 and "WRONG: Right" not in words
+        assert "0.777" in words and "0.23" in words and "bun, ph" in words
+        assert "0.777" not in Page(html.replace(section, "")).words
+        assert '<a href="#mistakes">' in html
+
+    def test_a_run_without_them_says_nothing_of_them(self, html: str) -> None:
+        assert "Wrong on purpose" not in html and "audit_of_mistakes" not in html
 
 
 class TestFindings:

@@ -5,7 +5,7 @@ Only with `audit.mistakes`. The models with a mistake pass through the rules tra
 INPUT   the staged tables, R/models/<model>/metrics.parquet and R/susceptibility/<model>/<mode>/* of the right model, of
         its control and of each model with a mistake
 OUTPUT  R/mistakes/look_ahead/: an extract of a longer window, and features that are filled from beyond the window
-        R/tables/audit_of_mistakes.csv
+        R/tables/audit_of_mistakes.csv, R/figures/mistakes_hours.{svg,png}
 """
 
 LOOK_AHEAD = {
@@ -15,6 +15,9 @@ LOOK_AHEAD = {
 AUDITED_MODELS = {mistakes.AUDITED: "", **MISTAKES_MADE} if VARIANTS else {}
 AUDITED_MODE = MODES[0]
 MISTAKE_TABLES = expand(f"{R}/tables/{{stem}}.csv", stem=names.MISTAKE_TABLES if VARIANTS else [])
+MISTAKE_FIGURES = expand(
+    f"{R}/figures/{{stem}}.{{format}}", stem=names.MISTAKE_FIGURES if VARIANTS else [], format=["svg", "png"]
+)
 
 
 def of_audited(file):
@@ -103,3 +106,25 @@ rule audit_of_mistakes:
         "Comparing each mistake with the right run"
     script:
         "../../scripts/mistakes.py"
+
+
+rule plot_mistakes:
+    input:
+        of_audited("hours.parquet"),
+    output:
+        [drawn("figures", stem, category="Mistakes made on purpose", figure=stem) for stem in names.MISTAKE_FIGURES],
+    log:
+        f"{R}/logs/plot_mistakes.log",
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        mistakes=list(AUDITED_MODELS.values()),
+        plots=block("plots"),
+        code=code("plot_mistakes.py"),
+    message:
+        "Drawing what each mistake does"
+    script:
+        "../../scripts/plot_mistakes.py"

@@ -8,7 +8,7 @@ OUTPUT  R/report/index.html
 rule report:
     input:
         tables=expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MODES)),
-        mistakes=MISTAKE_TABLES,
+        mistakes=MISTAKE_TABLES + MISTAKE_FIGURES,
         figures=ALL_FIGURES,
         patients=PATIENT_FIGURES,
         checkpoints=expand(f"{FOLD_DIR}/model.json", model=MODELS, seed=SEEDS, fold=FOLDS),

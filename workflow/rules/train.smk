@@ -6,7 +6,6 @@ OUTPUT  R/models/<model>/seed_<s>/fold_<k>/: model.safetensors and model.json (t
 """
 
 
-
 def cohort_inputs(wildcards):
     """What a model is trained on and attacked with; `recorded` only where the features were filled by mistake."""
     features = f"{R}/features/features.parquet"

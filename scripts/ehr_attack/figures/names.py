@@ -11,7 +11,7 @@ DIRECTIONS = ("0_to_1", "1_to_0")
 COHORT_TABLES = ("cohort_flow", "cohort", "missingness", "item_audit", "integrity")
 MODEL_TABLES = ("model_metrics", "model_decisions", "subgroups", "published_comparison", "paper_protocol")
 ATTACK_TABLES = ("attack_summary", "rank_comparison", "paper_claims")
-MISTAKE_TABLES = ("audit_of_mistakes",)
+MISTAKE_TABLES, MISTAKE_FIGURES = ("audit_of_mistakes",), ("mistakes_hours",)
 """Only in runs with `audit.mistakes`."""
 
 COHORT_FIGURES = ("flow",)

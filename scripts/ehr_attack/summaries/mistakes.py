@@ -19,7 +19,7 @@ METRICS = ("auroc", "auprc", "f1", "score1", "brier_recalibrated", "calibration_
 AGREEMENT = "rank correlation of S of the variables with the right run"
 TOP_VARIABLES = "most susceptible variables"
 MAP_QUANTITIES = (FLIPPED, LATE_SHARE, HOUR_TREND, LAB_SHARE, AGREEMENT, TOP_VARIABLES)
-RIGHT = "none"
+RIGHT, ALL_SEEDS = "right_run", "all"
 _MEASURE = "s_q95"
 _TOP = 3
 _NAN = float("nan")
@@ -57,7 +57,7 @@ def mistakes_table(
 
     Columns: mistake, in_words, model, seed, direction, quantity, value, low, high, right, text. metrics, variables:
     METRICS and VARIABLES rows of all models; claims: the frame of `claims_table` of them; mistakes: by model, "" for
-    the right one. `seed` is empty for quantities of the map, which join all seeds; `right`: the value of the right run;
+    the right one. `seed` is `all` for quantities of the map, which join them; `right`: the value of the right run;
     `text`: the value of a quantity that is no number. The measure of the map is the robust S.
     """
     rows = pd.concat([_metric_rows(metrics), _map_rows(claims), _variable_rows(variables, mistakes)], ignore_index=True)
@@ -79,7 +79,7 @@ def _metric_rows(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def _map_rows(claims: pd.DataFrame) -> pd.DataFrame:
     rows = claims[claims["quantity"].isin(MAP_QUANTITIES) & claims["measure"].isin((_MEASURE, ""))]
-    return rows[["model", "direction", "quantity", "value"]].assign(seed="", low=_NAN, high=_NAN, text="")
+    return rows[["model", "direction", "quantity", "value"]].assign(seed=ALL_SEEDS, low=_NAN, high=_NAN, text="")
 
 
 def _variable_rows(variables: pd.DataFrame, mistakes: dict[str, str]) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def _variable_rows(variables: pd.DataFrame, mistakes: dict[str, str]) -> pd.Data
     for direction in DIRECTIONS:
         scores = shown[shown["direction"] == direction].pivot_table(index="variable", columns="model", values=_MEASURE)
         for model in [name for name in mistakes if name in scores]:
-            label = {"model": model, "seed": "", "direction": direction, "low": _NAN, "high": _NAN}
+            label = {"model": model, "seed": ALL_SEEDS, "direction": direction, "low": _NAN, "high": _NAN}
             agreement = rank_agreement(scores[model], scores[right])[1] if right in scores else _NAN
             top = scores[model].nlargest(_TOP)
             named = ", ".join(top.index[top > 0])
