@@ -39,6 +39,7 @@ MODELS = list(ARCHITECTURES)
 VARIANTS = mistakes.variants(C["audit"]["mistakes"])
 ARCHITECTURES |= {variant.label: variant.architecture for variant in VARIANTS}
 MISTAKES_MADE = {variant.label: variant.mistake for variant in VARIANTS}
+AUDITED_MODELS = {mistakes.AUDITED: "", **MISTAKES_MADE} if VARIANTS else {}
 LOOK_AHEAD_FEATURES = f"{R}/mistakes/look_ahead/features.parquet"
 MODES = C["attack"]["modes"]
 SHARDS = range(C["attack"]["shards"])
@@ -126,3 +127,23 @@ def drawn(folder, stem, **labels):
 def of_all_maps(file):
     """A susceptibility table of every model and mode."""
     return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=MODES)
+
+
+def cohort_inputs(wildcards):
+    """What a model is trained on and attacked with; `recorded` only where the features were filled by mistake."""
+    features = f"{R}/features/features.parquet"
+    inputs = {"features": features, "stays": f"{R}/extract/stays.parquet", "folds": f"{R}/folds/folds.parquet"}
+    if MISTAKES_MADE.get(wildcards.model) == mistakes.LOOK_AHEAD_INTERPOLATION:
+        return inputs | {"features": LOOK_AHEAD_FEATURES, "recorded": features}
+    return inputs
+
+
+def training_settings(wildcards):
+    """The settings of a model; one with a mistake is trained as the right one."""
+    model = mistakes.AUDITED if wildcards.model in MISTAKES_MADE else wildcards.model
+    return models.settings_of(model, C["training"])
+
+
+def of_audited(file):
+    """A susceptibility table of the right model, of its control and of each model with a mistake."""
+    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=AUDITED_MODELS, mode=MODES[0])

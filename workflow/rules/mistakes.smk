@@ -12,17 +12,10 @@ LOOK_AHEAD = {
     "window_hours": WINDOW_HOURS + C["audit"]["look_ahead_hours"],
     "carry_in_hours": C["features"]["carry_in_hours"],
 }
-AUDITED_MODELS = {mistakes.AUDITED: "", **MISTAKES_MADE} if VARIANTS else {}
-AUDITED_MODE = MODES[0]
 MISTAKE_TABLES = expand(f"{R}/tables/{{stem}}.csv", stem=names.MISTAKE_TABLES if VARIANTS else [])
 MISTAKE_FIGURES = expand(
     f"{R}/figures/{{stem}}.{{format}}", stem=names.MISTAKE_FIGURES if VARIANTS else [], format=["svg", "png"]
 )
-
-
-def of_audited(file):
-    """A susceptibility table of the right model, of its control and of each model with a mistake."""
-    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=AUDITED_MODELS, mode=AUDITED_MODE)
 
 
 rule look_ahead_extract:

@@ -6,21 +6,6 @@ OUTPUT  R/models/<model>/seed_<s>/fold_<k>/: model.safetensors and model.json (t
 """
 
 
-def cohort_inputs(wildcards):
-    """What a model is trained on and attacked with; `recorded` only where the features were filled by mistake."""
-    features = f"{R}/features/features.parquet"
-    inputs = {"features": features, "stays": f"{R}/extract/stays.parquet", "folds": f"{R}/folds/folds.parquet"}
-    if MISTAKES_MADE.get(wildcards.model) == mistakes.LOOK_AHEAD_INTERPOLATION:
-        return inputs | {"features": LOOK_AHEAD_FEATURES, "recorded": features}
-    return inputs
-
-
-def training_settings(wildcards):
-    """The settings of a model; one with a mistake is trained as the right one."""
-    model = mistakes.AUDITED if wildcards.model in MISTAKES_MADE else wildcards.model
-    return models.settings_of(model, C["training"])
-
-
 rule train:
     input:
         unpack(cohort_inputs),
