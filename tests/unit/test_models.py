@@ -126,7 +126,9 @@ class TestEveryModel:
         model = built(name, torch.float64).float()
         inputs = made_up_inputs(name, rows=8)
         lengths = torch.tensor([HOURS] * 6 + [3, 4])
-        with torch.no_grad():
+        with torch.no_grad():  # both classes are within reach of every stay
+            logits = model(inputs, lengths)
+            model.output.bias[1] -= (logits[:, 1] - logits[:, 0]).median()
             logits = model(inputs, lengths)
         victims = Victims(
             inputs=inputs[..., :VARIABLES],
