@@ -7,7 +7,6 @@ import pandas as pd
 
 from ehr_attack import findings
 from ehr_attack.figures import names
-from ehr_attack.figures.subgroups import ATTRIBUTE_LABELS
 from ehr_attack.metrics import AT_HALF, RECALIBRATED
 from ehr_attack.page import embed_figure
 from ehr_attack.sections import Tables, records
@@ -114,7 +113,10 @@ def _subgroup_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
     keys = ["attribute", "level", "n_stays", "n_deaths"]
     return [
         dict(zip(keys, key, strict=True))
-        | {"metrics": {row["metric"]: row for row in records(part)}, "attribute_label": ATTRIBUTE_LABELS[str(key[0])]}
+        | {
+            "metrics": {row["metric"]: row for row in records(part)},
+            "attribute_label": by_subgroup.ATTRIBUTE_LABELS[str(key[0])],
+        }
         for key, part in rows.groupby(keys, sort=False)
     ]
 

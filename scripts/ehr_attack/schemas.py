@@ -83,6 +83,9 @@ _MEASURED: _Fields = {
 METRICS = pa.schema(_RUN | _MEASURED)
 """One row a metric on held-out stays; `fold` null: pooled over folds. `low`, `high`: 95 % interval over patients."""
 
+ALL_STAYS = "all"
+"""In SUBGROUPS, the attribute, and its one level, that all stays share."""
+
 SUBGROUPS = pa.schema({"model": _TEXT, "seed": _INT64, "attribute": _TEXT, "level": _TEXT} | _MEASURED)
 """One row a metric on the held-out stays of one level (`65 to 74`) of an attribute (`age`), pooled over folds."""
 

@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ehr_attack.figures.style import FAINT, MODEL_COLOUR, MUTED, new_figure, say, small_font
-from ehr_attack.subgroups import ALL_STAYS
-from ehr_attack.summaries.subgroups import subgroups_table
+from ehr_attack.schemas import ALL_STAYS
+from ehr_attack.summaries.subgroups import ATTRIBUTE_LABELS, subgroups_table
 
-ATTRIBUTE_LABELS = {"all": "All", "age": "Age", "sex": "Sex", "care_unit": "Care unit"}
 _PANELS = (
     ("auroc", "AUROC", None),
     ("calibration_intercept_recalibrated", "Calibration intercept\nafter recalibration", 0.0),

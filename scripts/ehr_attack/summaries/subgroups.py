@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ehr_attack.schemas import ALL_STAYS
 from ehr_attack.suppression import MINIMUM, WITHHELD, partition_texts
 
 METRICS = (
@@ -16,6 +17,7 @@ METRICS = (
     "calibration_intercept_recalibrated",
     "calibration_slope_recalibrated",
 )
+ATTRIBUTE_LABELS = {ALL_STAYS: "All", "age": "Age", "sex": "Sex", "care_unit": "Care unit"}
 _VALUES = ["value", "low", "high"]
 _KEYS = ["model", "seed", "attribute", "level"]
 _DECIMALS = 3
