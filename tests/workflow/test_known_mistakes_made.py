@@ -121,8 +121,8 @@ MISTAKES = [
     Mistake(
         4, "a model that ends in a softmax",
         "models/lstm.py",
-        "self.output(torch.relu(self.dense(last)))",
-        "self.output(torch.relu(self.dense(last))).softmax(dim=1)",
+        "self.output(torch.relu(self.dense(last_valid(states, lengths))))",
+        "self.output(torch.relu(self.dense(last_valid(states, lengths)))).softmax(dim=1)",
         "test_04_probabilities_come_near_0_and_1",
     ),
     Mistake(
