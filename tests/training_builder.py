@@ -1,6 +1,6 @@
-"""A small made-up cohort whose outcome a model can learn, and how it is trained; also a program that trains on it.
+"""A small made-up cohort whose outcome a model can learn, and how it is trained; also a program that does so.
 
-python training_builder.py <resume folder> <weights> <sidecar> <history> <predictions>
+python training_builder.py train|tune <folder>
 """
 
 import sys
@@ -13,6 +13,7 @@ from ehr_attack.cohort_data import CohortData
 from ehr_attack.feature_tensor import FeatureTensor
 from ehr_attack.resuming import discard
 from ehr_attack.training import TrainedFold, save_trained, train_fold
+from ehr_attack.tuning import TunedFold, save_tuned, tune_fold
 from ehr_attack.variables import load_variables
 
 VARIABLES = load_variables()[:4]
@@ -20,6 +21,7 @@ SETTINGS = {
     "epochs": 8, "patience": None, "batch_size": 16, "lr": 0.01, "weight_decay": None, "class_balance": "weights",
     "inputs": "values", "tune": False, "device": "cpu", "precision": "float32",
 }  # fmt: skip
+TUNING = {"trials": 12, "lr": [0.0003, 0.3], "weight_decay": [0.0001, 0.3], "batch_size": [16, 32]}
 LONG = {"epochs": 150, "lr": 0.001}
 """Changes of SETTINGS that make a training of a few seconds."""
 
@@ -80,7 +82,27 @@ def save(trained: TrainedFold, folder: Path) -> dict[str, Path]:
     return files
 
 
+def tune(cohort: CohortData, folder: Path, fold: int = 0, tuning: dict | None = None, **changes: object) -> TunedFold:
+    """Search with TUNING but for `tuning`, and SETTINGS but for the `changes`; write the result into `folder`."""
+    tuned = tune_fold(
+        cohort=cohort,
+        fold=fold,
+        model_name="lstm",
+        seed=0,
+        imputation="forward",
+        settings=SETTINGS | {"epochs": 6, "tune": True, "tuning": TUNING | (tuning or {})} | changes,
+        code=model_code("lstm"),
+        journal=folder / "study.journal",
+    )
+    files = {name: folder / name for name in ("hyperparameters", "trials")}
+    save_tuned(tuned, **{name: str(path) for name, path in files.items()})
+    return tuned
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    save(train(made_up_cohort(), resume_folder=target / ".resume", **LONG), target)
-    discard(target / ".resume")
+    task, target = sys.argv[1], Path(sys.argv[2])
+    if task == "tune":
+        tune(made_up_cohort(), target, epochs=25)
+    else:
+        save(train(made_up_cohort(), resume_folder=target / ".resume", **LONG), target)
+        discard(target / ".resume")

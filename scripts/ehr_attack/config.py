@@ -136,6 +136,7 @@ def _expectation(error: ValidationError) -> str:
         "maximum": lambda: f"a number of at most {value}",
         "exclusiveMinimum": lambda: f"a number greater than {value}",
         "minItems": lambda: f"a list of at least {value}",
+        "maxItems": lambda: f"a list of at most {value}",
         "uniqueItems": lambda: "a list without repeats",
         "pattern": lambda: "letters, digits, '.', '_' and '-', starting with a letter or digit",
         "minLength": lambda: "a text that is not empty",
@@ -169,6 +170,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _impossible_for_audit(config)
     yield from _alike(config["training"]["models"])
     yield from _overrides_of_nothing(config["training"])
+    yield from _impossible_search(config["training"])
     if lambdas["low"] > lambdas["high"]:
         yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
     if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
@@ -193,6 +195,17 @@ def _alike(models: Sequence[str]) -> Iterator[str]:
                 f"config key training.models: {first!r} and {model!r} would share the name {label_of(model)} in files "
                 "and tables; rename one of the classes."
             )
+
+
+def _impossible_search(training: Mapping[str, Any]) -> Iterator[str]:
+    """Bounds the wrong way round, and a search for nothing."""
+    tuning = training["tuning"]
+    for key in ("lr", "weight_decay"):
+        if tuning[key] is not None and tuning[key][0] > tuning[key][1]:
+            low, high = tuning[key]
+            yield f"config key training.tuning.{key}: {low} is larger than {high}; expected the smaller bound first."
+    if training["tune"] and all(value is None for key, value in tuning.items() if key != "trials"):
+        yield "config key training.tune: true, but every key of training.tuning is null; name one to be searched."
 
 
 def _overrides_of_nothing(training: Mapping[str, Any]) -> Iterator[str]:

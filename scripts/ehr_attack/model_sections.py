@@ -57,6 +57,11 @@ _CAPTIONS = (
     "Loss and discrimination while training; faint lines are folds, a dot marks the epoch that was kept.",
 )
 
+_TUNING_CAPTION = (
+    "Hyperparameter search inside each training fold, judged on inner validation patients: every training, and the "
+    "lowest loss so far; then the loss by each hyperparameter. Crosses were ended early, rings were chosen."
+)
+
 
 def metric_label(metric: str) -> str:
     """The label of a metric, without what its suffix says."""
@@ -64,8 +69,11 @@ def metric_label(metric: str) -> str:
     return METRIC_LABELS.get(base, base)
 
 
-def model_section(tables: Tables, figures: Path, model: str) -> dict[str, Any]:
-    """One model: its metrics, subgroups and decisions, one list a seed, and its figures."""
+def model_section(tables: Tables, figures: Path, model: str, tuned: bool = False) -> dict[str, Any]:
+    """One model: its metrics, subgroups and decisions, one list a seed, and its figures; tuned: also of its search."""
+    captions = dict(zip(names.model_figures(model), _CAPTIONS, strict=True))
+    if tuned:
+        captions |= dict.fromkeys(names.tuning_figures(model), _TUNING_CAPTION)
     rows, decisions, subgroups = (
         table[table["model"] == model]
         for table in (tables["model_metrics"], tables["model_decisions"], tables["subgroups"])
@@ -82,7 +90,7 @@ def model_section(tables: Tables, figures: Path, model: str) -> dict[str, Any]:
         "folds_hidden": bool(len(folds)) and bool(folds["value"].isna().all()),
         "figures": [
             embed_figure(figures, stem, f"{caption} Model {model}, AUROC {auroc}.", caption)
-            for stem, caption in zip(names.model_figures(model), _CAPTIONS, strict=True)
+            for stem, caption in captions.items()
         ],
     }
 

@@ -16,6 +16,7 @@ _PACKAGES = (
     "scikit-learn",
     "scipy",
     "torch",
+    "optuna",
     "snakemake",
     "matplotlib",
 )

@@ -72,7 +72,7 @@ def build_report(
     a table or figure is missing.
     """
     tables, figures = Path(tables), Path(figures)
-    made = bool(config["audit"]["mistakes"])
+    made, tuned = bool(config["audit"]["mistakes"]), bool(config["training"]["tune"])
     stems = (*names.all_tables(models, modes), *(names.MISTAKE_TABLES if made else ()))
     read = {stem: _read(tables / f"{stem}.csv") for stem in stems}
     shown_config = page.public_config(config)
@@ -82,7 +82,7 @@ def build_report(
         "config_yaml": yaml.safe_dump(shown_config, sort_keys=False, allow_unicode=True),
         "provenance": provenance,
         "caveats": _caveats(read, config),
-        "models": [model_sections.model_section(read, figures, model) for model in models],
+        "models": [model_sections.model_section(read, figures, model, tuned) for model in models],
         "attacks": [sections.attack_section(read, figures, model, mode) for model in models for mode in modes],
         "comparison": model_sections.comparison_rows(read["published_comparison"]),
         "protocol": sections.protocol_rows(read["paper_protocol"]),

@@ -67,6 +67,22 @@ HISTORY = pa.schema(
 )
 """One row an epoch; `chosen` marks the epoch whose weights are the checkpoint's."""
 
+TRIALS = pa.schema(
+    _RUN
+    | {
+        "trial": _INT32,
+        "state": _TEXT,
+        "validation_loss": _FLOAT,
+        "validation_auroc": _FLOAT,
+        "epochs": _INT32,
+        "lr": _FLOAT,
+        "weight_decay": _FLOAT,
+        "batch_size": _INT32,
+        "chosen": _FLAG,
+    }
+)
+"""One row a trial of a hyperparameter search; `state`: complete or pruned; a null hyperparameter was not searched."""
+
 PREDICTIONS = pa.schema(_RUN | {"split": _TEXT, "stay_id": _INT64, "label": _INT8, "p_death": _FLOAT})
 """One row a stay and fold; `split` is train, validation or test."""
 

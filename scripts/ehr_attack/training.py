@@ -38,6 +38,85 @@ class TrainedFold:
     details: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class PreparedFold:
+    """A fold ready to be trained: the splits, the preprocessing fitted on its training stays, and the model's inputs.
+
+    split: the true one of every stay, (stays,); train, validation: row indices of `tensors` that training takes.
+    """
+
+    model_name: str
+    name: str
+    fold: int
+    seed: int
+    labels: dict[str, Any]
+    split: npt.NDArray[np.str_]
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    preprocessing: Preprocessing
+    inputs: str
+    tensors: Tensors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.tensors.inputs.device
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Plain values that, with the settings, code and data, decide what training makes of it."""
+        return self.labels | {
+            "architecture": self.model_name,
+            "inputs": self.inputs,
+            "device": self.device.type,
+            "preprocessing": self.preprocessing.to_dict(),
+        }
+
+    def fresh_model(self) -> torch.nn.Module:
+        """The model with its initial weights, the same each time. Raises UserError when it breaks its contract."""
+        make_deterministic(self.seed)
+        hours, channels = self.tensors.inputs.shape[1:]
+        model = build_model(self.model_name, channels)
+        check_model(model, self.model_name, channels, hours)
+        return model.to(self.device)
+
+
+def prepare_fold(
+    cohort: CohortData,
+    fold: int,
+    model_name: str,
+    seed: int,
+    imputation: str,
+    settings: Mapping[str, Any],
+    *,
+    label: str = "",
+    mistake: str = "",
+) -> PreparedFold:
+    """Split the stays, fit the preprocessing and make the inputs; see `train_fold` for the arguments and errors."""
+    name, random_seed = label or label_of(model_name), _seed_of(seed_of(seed, mistake), fold)
+    make_deterministic(random_seed)
+    reuse_freed_memory()
+    device = choose_device(settings["device"], "training.device")
+    split = split_stays(cohort, fold, random_seed)
+    learnt = learning_split(split, mistake)
+    scaled = scaling_stays(learnt, mistake)
+    fitted = Preprocessing.fit(cohort.recorded[scaled], cohort.variable_names, imputation)
+    kind = inputs_of(model_name, settings["inputs"])
+    return PreparedFold(
+        model_name=model_name,
+        name=name,
+        fold=fold,
+        seed=random_seed,
+        labels={"model": name, "seed": seed, "fold": fold},
+        split=split,
+        train=np.flatnonzero(learnt == "train"),
+        validation=np.flatnonzero(learnt == "validation"),
+        preprocessing=fitted,
+        inputs=kind,
+        tensors=_to_tensors(cohort, fitted, kind, device),
+    )
+
+
 def train_fold(
     *,
     cohort: CohortData,
@@ -47,6 +126,7 @@ def train_fold(
     imputation: str,
     settings: dict[str, Any],
     code: Mapping[str, str],
+    tuned: Mapping[str, Any] | None = None,
     resume_folder: Path | None = None,
     label: str = "",
     mistake: str = "",
@@ -54,61 +134,51 @@ def train_fold(
     """Train `model_name` on all folds but `fold` and predict every stay.
 
     model_name: a name of `MODELS` or a user's own `package.module:Class`. settings: the config's `training` block (see
-    `fit`; inputs and device). The preprocessing is fitted on the training split, without the inner validation patients
-    and the held-out fold. code: digests of the code that trains, for the checkpoint. resume_folder: where the state is
-    kept now and then, and from where a killed training goes on. `label`: the model's name in the results, by default
-    that of `model_name`; `mistake`: one of `ehr_attack.mistakes` to make on purpose, "" for none. On a CPU the result
-    depends on the arguments only (one thread), interrupted or not. Raises UserError when the device is not there, the
-    training diverges, or a user's own model does not work.
+    `fit`; inputs and device). tuned: what a search chose (`hyperparameters.load_chosen`), whose settings win. The
+    preprocessing is fitted on the training split, without the inner validation patients and the held-out fold. code:
+    digests of the code that trains, for the checkpoint. resume_folder: where the state is kept now and then, and from
+    where a killed training goes on. `label`: the model's name in the results, by default that of `model_name`;
+    `mistake`: one of `ehr_attack.mistakes` to make on purpose, "" for none. On a CPU the result depends on the
+    arguments only (one thread), interrupted or not. Raises UserError when the device is not there, the training
+    diverges, or a user's own model does not work.
     """
-    random_seed = _seed_of(seed_of(seed, mistake), fold)
-    make_deterministic(random_seed)
-    reuse_freed_memory()
-    device = choose_device(settings["device"], "training.device")
-    split = split_stays(cohort, fold, random_seed)
-    learnt = learning_split(split, mistake)
-    scaled = scaling_stays(learnt, mistake)
-    fitted = Preprocessing.fit(cohort.recorded[scaled], cohort.variable_names, imputation)
-    kind = inputs_of(model_name, settings["inputs"])
-    tensors = _to_tensors(cohort, fitted, kind, device)
-    model = build_model(model_name, tensors.inputs.shape[-1])
-    check_model(model, model_name, tensors.inputs.shape[-1], tensors.inputs.shape[1])
-    model = model.to(device)
-    settings = chosen_settings(model, settings)
-    name = label or label_of(model_name)
-    labels: dict[str, Any] = {"model": name, "seed": seed, "fold": fold}
-    details = labels | {
+    settings = settings | (tuned["settings"] if tuned else {})
+    prepared = prepare_fold(cohort, fold, model_name, seed, imputation, settings, label=label, mistake=mistake)
+    model = prepared.fresh_model()
+    details = prepared.labels | {
         "architecture": model_name,
-        "inputs": kind,
+        "inputs": prepared.inputs,
         "mistake": mistake,
-        "device": device.type,
-        "training": settings,
+        "device": prepared.device.type,
+        "training": chosen_settings(model, settings),
+        "tuned": dict(tuned) if tuned else None,
         "code": dict(code),
         "data": dict(cohort.file_digests),
     }
+    resume = None if resume_folder is None else ResumeFile(resume_folder, [details, prepared.identity])
     history, chosen = fit(
         model,
-        tensors,
-        train=np.flatnonzero(learnt == "train"),
-        validation=np.flatnonzero(learnt == "validation"),
-        settings=settings,
-        seed=random_seed,
-        label=f"{name} fold {fold}",
-        resume=None if resume_folder is None else ResumeFile(resume_folder, [details, fitted.to_dict()]),
+        prepared.tensors,
+        train=prepared.train,
+        validation=prepared.validation,
+        settings=details["training"],
+        seed=prepared.seed,
+        label=f"{prepared.name} fold {fold}",
+        resume=resume,
     )
     predictions = pd.DataFrame(
         {
-            **labels,
-            "split": split,
+            **prepared.labels,
+            "split": prepared.split,
             "stay_id": cohort.features.stay_ids,
             "label": cohort.labels,
-            "p_death": predict(model, tensors.inputs, tensors.lengths),
+            "p_death": predict(model, prepared.tensors.inputs, prepared.tensors.lengths),
         }
     )
     return TrainedFold(
         model=model,
-        preprocessing=fitted,
-        history=history.assign(**labels),
+        preprocessing=prepared.preprocessing,
+        history=history.assign(**prepared.labels),
         predictions=predictions,
         details=details | {"chosen_epoch": chosen},
     )

@@ -33,7 +33,7 @@ def epochs_in(state: Path) -> int:
 
 def start_training(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, training_builder.__file__, str(folder)],
+        [sys.executable, training_builder.__file__, "train", str(folder)],
         env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
         stderr=subprocess.PIPE,
     )

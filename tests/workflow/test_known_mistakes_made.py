@@ -135,8 +135,8 @@ MISTAKES = [
     Mistake(
         5, "one model that is trained on through all folds",
         "training.py",
-        "model = build_model(model_name, tensors.inputs.shape[-1])",
-        "model = vars(build_model).setdefault('kept', build_model(model_name, tensors.inputs.shape[-1]))",
+        "model = build_model(self.model_name, channels)",
+        "model = vars(build_model).setdefault('kept', build_model(self.model_name, channels))",
         "test_05_every_fold_is_trained_from_scratch",
     ),
     Mistake(

@@ -8,9 +8,11 @@ import pytest
 from workflow.conftest import copy_project
 
 
-def parquet_bytes(project):
+def result_bytes(project):
+    """The content of every table and checkpoint, by path."""
     folder = project.folder / "results" / "small"
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
+    files = [path for pattern in ("*.parquet", "model.*") for path in sorted(folder.rglob(pattern))]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_every_stage_has_written_its_files(finished):
@@ -20,7 +22,7 @@ def test_every_stage_has_written_its_files(finished):
         assert len(list(results.glob(f"models/lstm/seed_0/fold_*/{model_file}"))) == 2
     assert {path.name for path in results.glob("susceptibility/lstm/*")} == {"sun2018", "ista"}
     assert len(list(results.glob("figures/*.svg"))) == len(list(results.glob("figures/*.png"))) > 10
-    assert not list(results.rglob("*.pkl")) + list(results.rglob("*.pt"))
+    assert not list(results.rglob("*.pkl")) + list(results.rglob("*.pt")) + list(results.rglob(".resume"))
 
 
 def test_one_core_more_shards_and_another_run_give_the_same_bytes(finished, project_dir, tmp_path):
@@ -28,9 +30,10 @@ def test_one_core_more_shards_and_another_run_give_the_same_bytes(finished, proj
     again = copy_project(project_dir, tmp_path / "again")
     again.edit_config("attack.shards", 3)
     again.snakemake("--cores", "1")
-    first, second = parquet_bytes(finished), parquet_bytes(again)
+    first, second = result_bytes(finished), result_bytes(again)
     merged = [name for name in first if "/shards/" not in name]
     assert len(merged) > 20
+    assert len([name for name in merged if name.endswith(".safetensors")]) == 2
     assert [name for name in merged if first[name] != second[name]] == []
 
 
@@ -84,11 +87,11 @@ def test_jobs_run_the_library_beside_the_snakefile_not_the_installed_one(project
     assert "this copy" in done.stdout + done.stderr
 
 
-def test_gpu_resources_are_on_training_and_attack_only(project_dir):
+def test_gpu_resources_are_on_search_training_and_attack_only(project_dir):
     text = "".join(path.read_text() for path in sorted((project_dir / "workflow" / "rules").glob("*.smk")))
     rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
     assert len(rules) > 10
-    assert {rule.partition(":")[0] for rule in rules if "gpu=1," in rule} == {"train", "attack"}
+    assert {rule.partition(":")[0] for rule in rules if "gpu=1," in rule} == {"tune", "train", "attack"}
 
 
 def test_a_wrong_folder_is_named(finished, tmp_path):

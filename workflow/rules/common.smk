@@ -41,6 +41,7 @@ ARCHITECTURES |= {variant.label: variant.architecture for variant in VARIANTS}
 MISTAKES_MADE = {variant.label: variant.mistake for variant in VARIANTS}
 AUDITED_MODELS = {mistakes.AUDITED: "", **MISTAKES_MADE} if VARIANTS else {}
 LOOK_AHEAD_FEATURES = f"{R}/mistakes/look_ahead/features.parquet"
+TUNE = C["training"]["tune"]
 MODES = C["attack"]["modes"]
 SHARDS = range(C["attack"]["shards"])
 SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"
@@ -138,10 +139,21 @@ def cohort_inputs(wildcards):
     return inputs
 
 
-def training_settings(wildcards):
-    """The settings of a model; one with a mistake is trained as the right one."""
-    model = mistakes.AUDITED if wildcards.model in MISTAKES_MADE else wildcards.model
-    return models.settings_of(model, C["training"])
+def right_model(wildcards):
+    """The model, or of one with a mistake the one in which it is made."""
+    return mistakes.AUDITED if wildcards.model in MISTAKES_MADE else wildcards.model
+
+
+def training_settings(wildcards, without=()):
+    """The settings of a model less the keys of `without`; one with a mistake is trained as the right one."""
+    settings = models.settings_of(right_model(wildcards), C["training"])
+    return {key: value for key, value in settings.items() if key not in without}
+
+
+def chosen_hyperparameters(wildcards):
+    """The result of the search, where there is one; a model with a mistake takes those of the right one."""
+    file = FOLD_DIR.replace("{model}", right_model(wildcards)) + "/hyperparameters.json"
+    return {"hyperparameters": file} if TUNE else {}
 
 
 def of_audited(file):

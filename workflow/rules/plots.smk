@@ -16,6 +16,10 @@ ALL_FIGURES = [
     ]
     for format in FORMATS
 ] + [f"{R}/figures/{stem}.{format}" for stem in names.COHORT_FIGURES for format in FORMATS]
+if TUNE:
+    ALL_FIGURES += [
+        f"{R}/figures/{stem}.{format}" for model in MODELS for stem in names.tuning_figures(model) for format in FORMATS
+    ]
 PATIENT_FIGURES = (
     [f"{R}/private/{stem}.svg" for model in MODELS for mode in MODES for stem in names.patient_figures(model, mode)]
     if C["report"]["patient_examples"]
@@ -69,6 +73,30 @@ rule plot_model:
         "Drawing {wildcards.model}"
     script:
         "../../scripts/plot_model.py"
+
+
+rule plot_tuning:
+    input:
+        lambda wildcards: expand(f"{FOLD_DIR}/trials.parquet", model=wildcards.model, seed=SEEDS, fold=FOLDS),
+    output:
+        [
+            drawn("figures", stem, category="Model", figure="tuning", model="{model}")
+            for stem in names.tuning_figures("{model}")
+        ],
+    log:
+        f"{R}/logs/plot_tuning_{{model}}.log",
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        plots=block("plots"),
+        code=code("plot_tuning.py"),
+    message:
+        "Drawing the hyperparameter search of {wildcards.model}"
+    script:
+        "../../scripts/plot_tuning.py"
 
 
 rule plot_attack:

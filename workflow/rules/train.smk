@@ -1,14 +1,43 @@
-"""Train a model on all folds but one (GPU).
+"""Train a model on all folds but one (GPU), with hyperparameters that a search on these folds chose, where there is one.
 
 INPUT   R/features/features.parquet, R/extract/stays.parquet, R/folds/folds.parquet
 OUTPUT  R/models/<model>/seed_<s>/fold_<k>/: model.safetensors and model.json (the checkpoint),
-        history.parquet, predictions.parquet
+        history.parquet, predictions.parquet; with training.tune: hyperparameters.json, trials.parquet
 """
+
+
+rule tune:
+    input:
+        unpack(cohort_inputs),
+    output:
+        hyperparameters=f"{FOLD_DIR}/hyperparameters.json",
+        trials=f"{FOLD_DIR}/trials.parquet",
+    log:
+        f"{R}/logs/tune_{{model}}_seed_{{seed}}_fold_{{fold}}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        variables=VARIABLES,
+        window_hours=WINDOW_HOURS,
+        imputation=C["features"]["imputation"],
+        model=lambda wildcards: ARCHITECTURES[wildcards.model],
+        train=training_settings,
+        code=lambda wildcards: code("tune.py", modules=[models.module_of(ARCHITECTURES[wildcards.model])]),
+    message:
+        "Searching hyperparameters of {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
+    script:
+        "../../scripts/tune.py"
 
 
 rule train:
     input:
         unpack(cohort_inputs),
+        unpack(chosen_hyperparameters),
     output:
         weights=f"{FOLD_DIR}/model.safetensors",
         sidecar=f"{FOLD_DIR}/model.json",
@@ -29,7 +58,8 @@ rule train:
         imputation=C["features"]["imputation"],
         model=lambda wildcards: ARCHITECTURES[wildcards.model],
         mistake=lambda wildcards: MISTAKES_MADE.get(wildcards.model, ""),
-        train=training_settings,
+        # What the search tries reaches training through its result only.
+        train=lambda wildcards: training_settings(wildcards, without=["tune", "tuning"]),
         code=lambda wildcards: code("train.py", modules=[models.module_of(ARCHITECTURES[wildcards.model])]),
     message:
         "Training {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"

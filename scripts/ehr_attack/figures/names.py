@@ -22,6 +22,11 @@ def model_figures(model: str) -> tuple[str, ...]:
     return tuple(f"{kind}_{model}" for kind in ("roc", "pr", "calibration", "subgroups", "training"))
 
 
+def tuning_figures(model: str) -> tuple[str, ...]:
+    """Stems of the figures of the hyperparameter search of one model, of a run that has one."""
+    return (f"tuning_{model}",)
+
+
 def attack_figures(model: str, mode: str) -> tuple[str, ...]:
     """Stems of the figures of one attack mode on one model; the maps come once a direction."""
     stem = f"{model}_{mode}"
