@@ -19,6 +19,7 @@ from typing import Any
 
 from ehr_attack.paths import SQL_DIR
 from ehr_attack.sources import mimic3
+from ehr_attack.sources.duck import memory_limit_gb
 from ehr_attack.variables import item_ids, load_variables
 
 EVENT_TABLES = ("chartevents", "labevents")
@@ -26,8 +27,10 @@ WINDOW_HOURS = 48
 THREADS = 2
 """As rule `stage` has."""
 
-MEMORY_LIMIT_GB = 0.35
-"""DuckDB's limit; Python and its libraries come on top, about 0.17 GB. Beyond it, sorts spill to the disk."""
+JOB_MB = 600
+"""The default of `source.memory_mb`. Beyond what is left of it for DuckDB, sorts go to the disk."""
+
+MEMORY_LIMIT_GB = memory_limit_gb(JOB_MB)
 
 COHORT = {
     "min_age_years": 18,
@@ -99,7 +102,7 @@ def duckdb_reader(source: Path, out: Path) -> Numbers:
     files, variables = mimic3.find_tables(source), load_variables()
     start = time.perf_counter()
     for table in EVENT_TABLES:
-        table_scan = scan(files[table], read_header(files[table]), mimic3.TABLES[table])
+        table_scan = scan(files[table], read_header(files[table]).columns, mimic3.TABLES[table])
         columns = ", ".join(f"{name} AS {alias}" for name, alias in _KEPT[table].items())
         ids = ", ".join(map(str, item_ids(variables, table)))
         select = (

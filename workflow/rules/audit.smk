@@ -21,7 +21,7 @@ rule audit:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,

@@ -15,7 +15,8 @@ with runtime.clear_errors():
     FROM_SERVER = C["source"]["database"] == "postgresql"
     if FROM_SERVER:
         database_uri()
-        EXTERNAL_TABLES = dict.fromkeys(load_shape(KIND).TABLES)  # in a server, tables have no files
+        # In a server, tables have no files; whether it has the optional ones is seen when they are read.
+        EXTERNAL_TABLES = dict.fromkeys([*load_shape(KIND).TABLES, *load_shape(KIND).OPTIONAL_TABLES])
     else:
         EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
     BY_SET = C["folds"]["method"] == "by_set"

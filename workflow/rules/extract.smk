@@ -31,7 +31,7 @@ rule stage:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,
@@ -64,12 +64,12 @@ rule extract:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,
         views=list(VIEWS),
-        source=block("source", without=["path", "database", "schema", "full_release", "acknowledged"]),
+        source=block("source", without=["path", "database", "schema", "full_release", "acknowledged", "memory_mb"]),
         cohort=block("cohort"),
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
         code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),

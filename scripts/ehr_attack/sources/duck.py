@@ -10,6 +10,14 @@ import duckdb
 
 from ehr_attack.errors import UserError
 
+PROCESS_MB = 250
+"""Memory that Python and its libraries take in a job besides DuckDB (measured: 170 to 200), in MB."""
+
+
+def memory_limit_gb(job_mb: float) -> float:
+    """The limit for DuckDB, in GB, in a job whose process may take `job_mb` (MB) in all."""
+    return max(100.0, job_mb - PROCESS_MB) / 1000
+
 
 @contextmanager
 def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -34,7 +42,7 @@ def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[
     except duckdb.OutOfMemoryException as error:
         raise UserError(
             f"{scratch.parent}: {memory_limit_gb:g} GB of memory (threads: {threads}) or the disk space here "
-            "was not enough for this step. Raise the memory limit, use fewer threads, or free disk space."
+            "was not enough for this step. Raise source.memory_mb, use fewer threads, or free disk space."
         ) from error
     except duckdb.IOException as error:
         if is_no_space(error):
