@@ -26,6 +26,8 @@ from ehr_attack.estimate.presentation import as_data, as_text, bytes_text, gpu_b
 from ehr_attack.estimate.settings import configured, merged
 from ehr_attack.estimate.workload import Workload
 from ehr_attack.paths import PROJECT_DIR
+from ehr_attack.synthetic import generate
+from ehr_attack.variables import items_of, load_variables
 from mimic3_builder import HEART_RATE, SODIUM, Records
 from physionet2012_builder import write_set
 
@@ -153,6 +155,7 @@ def test_seeds_models_and_modes_multiply_jobs(config):
     jobs = {rule.rule: rule.jobs for rule in plan.rules}
     assert (jobs["train"], jobs["attack"], jobs["merge_attack"]) == (3 * 5, 2 * 3 * 5 * 4, 2 * 3 * 5)
     assert (jobs["susceptibility"], jobs["plot_attack"], jobs["evaluate"]) == (2, 2, 1)
+    assert (jobs["audit"], jobs["plot_cohort"]) == (1, 1)
 
 
 @given(st.sampled_from(["synthetic", "physionet2012", "mimic3"]), st.integers(1, 1000))
@@ -190,7 +193,8 @@ def fake_pilot(stays=1000.0, factor=1.0) -> Pilot:
     stage = Measured(rows=1000 * factor, seconds=1.0 * factor, bytes=1e6 * factor, sorted_rows=1000 * factor)
     return Pilot(
         source_stays=stays * 1.1, stays=stays, deaths=stays / 10, variables=19, sample="a sample", exact=False,
-        synthetic=stage, stage=dataclasses.replace(stage, jobs=5, longest=0.5 * factor), extract=stage, features=stage,
+        synthetic=stage, stage=dataclasses.replace(stage, jobs=7, longest=0.5 * factor), audit=stage, extract=stage,
+        features=stage,
     )  # fmt: skip
 
 
@@ -330,6 +334,22 @@ def test_sorting_beyond_duckdbs_limit_needs_room_on_disk(config):
     assert plan_of(config).temporary_bytes == 0
 
 
+def test_the_audit_groups_all_that_is_staged(config):
+    """20 M rows of 205 bytes are 4.1 GB, of which 2 GB stay in memory; a tenth of them fits."""
+    for rows, memory, spilled in ((20e6, 260e6 + 2e9, 2.1e9), (2e6, 260e6 + 0.41e9, 0)):
+        pilot = fake_pilot()
+        pilot = dataclasses.replace(pilot, audit=dataclasses.replace(pilot.audit, sorted_rows=rows))
+        plan = make_plan(config, pilot, fake_calibration(), workload(config), cores=2)
+        assert rule_of(plan, "audit").memory_bytes == pytest.approx(memory)
+        assert plan.temporary_bytes == pytest.approx(spilled)
+
+
+def test_figures_of_the_cohort_grow_with_their_resolution(config):
+    """The flow is 90 kB at 150 dpi: half of it SVG, half PNG, which has four times the pixels at 300 dpi."""
+    sizes = [rule_of(plan_of(changed(config, plots__dpi=dpi)), "plot_cohort").disk_bytes for dpi in (150, 300)]
+    assert sizes == pytest.approx([90e3, 45e3 + 4 * 45e3])
+
+
 def test_scaled_seconds_leaves_the_fixed_part_alone():
     assert scaled_seconds(1.2, 0.2, 10) == pytest.approx(10.2)
     assert scaled_seconds(0.1, 0.2, 10) == pytest.approx(0.1)
@@ -342,19 +362,64 @@ def test_a_pilot_of_all_synthetic_stays_is_exact(config):
     pilot = run_pilot(changed(config, synthetic__stays=60), {})
     assert pilot.exact and pilot.source_stays == 60 and 20 < pilot.stays <= 60
     assert pilot.features.rows == pilot.stays * 48
-    assert pilot.stage.jobs == 5 and pilot.synthetic.rows == 60
+    assert pilot.stage.jobs == 7 and pilot.synthetic.rows == 60
 
 
-def test_a_pilot_of_some_synthetic_stays_is_scaled_by_their_number(config, monkeypatch):
+def dictionary_rows(config, folder):
+    """Rows of the generator's two dictionaries, header lines left out."""
+    generate(folder, **changed(config, synthetic__stays=20)["synthetic"])
+    return sum(len(gzip.open(folder / f"{name}.csv.gz").readlines()) - 1 for name in ("D_ITEMS", "D_LABITEMS"))
+
+
+def test_a_pilot_of_some_synthetic_stays_is_scaled_by_their_number(config, tmp_path, monkeypatch):
+    """All but the dictionaries and the audit's line a code, which are as long for any number of stays."""
     monkeypatch.setattr(samples, "SYNTHETIC_STAYS", 60)
     whole = run_pilot(changed(config, synthetic__stays=60), {})
     scaled = run_pilot(changed(config, synthetic__stays=600), {})
     assert not scaled.exact
     for name in ("stays", "deaths", "source_stays"):
         assert getattr(scaled, name) == pytest.approx(10 * getattr(whole, name))
-    for name in ("synthetic", "stage", "extract", "features"):
+    for name in ("synthetic", "extract", "features"):
         assert getattr(scaled, name).rows == pytest.approx(10 * getattr(whole, name).rows)
+    for name in ("extract", "features"):
         assert getattr(scaled, name).bytes == pytest.approx(10 * getattr(whole, name).bytes, rel=1e-6)
+    fixed = dictionary_rows(config, tmp_path)
+    assert fixed > 50
+    assert scaled.stage.rows - fixed == pytest.approx(10 * (whole.stage.rows - fixed))
+    for name in ("synthetic", "stage"):
+        assert 9 * getattr(whole, name).bytes < getattr(scaled, name).bytes < 10 * getattr(whole, name).bytes
+    assert (scaled.audit.rows, scaled.audit.bytes) == (whole.audit.rows, whole.audit.bytes)
+    assert scaled.audit.sorted_rows == scaled.stage.rows > 9 * whole.audit.sorted_rows
+
+
+def test_the_audit_of_a_pilot_has_a_line_a_code_and_a_check(config):
+    """A line an item id of the clinical profile, seven of rows read, and 19 checks (some come once an event table)."""
+    pilot = run_pilot(changed(config, synthetic__stays=60), {})
+    codes = sum(len(items_of(variable)) for variable in load_variables())
+    assert (codes, pilot.audit.rows) == (37, 37 + 7 + 19)
+    assert pilot.audit.seconds > 0
+
+
+def test_a_sample_that_fails_its_audit_says_so_unless_acknowledged(config, tmp_path):
+    """The extract would stop there too, and hours of reading later."""
+    from ehr_attack.sources import find_tables
+
+    folder = mimic3_folder(tmp_path / "tables")
+    text = "itemid,label,fluid\n50983,Sodium,Urine\n"
+    (folder / "D_LABITEMS.csv").write_text(text)
+    mimic3 = changed(config, source__kind="mimic3", source__path=str(folder))
+    with pytest.raises(UserError, match=r"item-id audit: .*\n  fluid:50983: .*Urine"):
+        run_pilot(mimic3, find_tables("mimic3", folder))
+    pilot = run_pilot(changed(mimic3, source__acknowledged=["fluid:50983"]), find_tables("mimic3", folder))
+    assert (pilot.stays, pilot.stage.jobs) == (10, 6)
+
+
+def test_a_sample_need_not_have_the_rows_of_a_full_release(config, tmp_path):
+    from ehr_attack.sources import find_tables
+
+    folder = mimic3_folder(tmp_path / "tables")
+    mimic3 = changed(config, source__kind="mimic3", source__path=str(folder), source__full_release=True)
+    assert run_pilot(mimic3, find_tables("mimic3", folder)).stays == 10
 
 
 def lines_file(path, count, compressed):

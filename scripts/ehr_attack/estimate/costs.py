@@ -57,12 +57,19 @@ class _Costs:
         pilot, duckdb = self.pilot, known.DUCKDB_MEMORY
         stages = [
             self._measured("stage", pilot.stage, duckdb + self._sorted(pilot.stage.sorted_rows), threads=2),
+            self._audit(),
             self._measured("extract", pilot.extract, duckdb + self._sorted(pilot.extract.sorted_rows), threads=2),
             self._measured("features", pilot.features, duckdb + self._sorted(pilot.extract.rows)),
         ]
         if pilot.synthetic is None:
             return stages
         return [self._measured("synthetic", pilot.synthetic, known.LIGHT_MEMORY), *stages]
+
+    def _audit(self) -> RuleEstimate:
+        """Equal rows are looked for in all that was staged, which takes more memory than to sort it."""
+        bytes_a_row = known.GROUP_BYTES_A_ROW
+        memory = known.DUCKDB_MEMORY + self._sorted(self.pilot.audit.sorted_rows, bytes_a_row)
+        return self._measured("audit", self.pilot.audit, memory, threads=2, bytes_a_row=bytes_a_row)
 
     def folds(self) -> RuleEstimate:
         return self._rule("folds", 1, rows=self.work.stays, disk=self.work.stays * known.FOLD_BYTES + known.FILE_BYTES)
@@ -150,6 +157,7 @@ class _Costs:
         # About half of the bytes are PNG files, whose size grows with the resolution.
         size = 0.5 + 0.5 * (self.config["plots"]["dpi"] / _FULL_DPI) ** 2
         drawn = [
+            self._rule("plot_cohort", 1, disk=known.COHORT_FIGURES_BYTES * size),
             self._rule("plot_model", models, disk=models * known.MODEL_FIGURES_BYTES * size),
             self._rule("plot_attack", pairs, disk=pairs * self._drawn(known.ATTACK_FIGURES_BYTES) * size),
         ]
@@ -228,11 +236,18 @@ class _Costs:
         return len(self.work.models) * of_rows + files * (known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
 
     @staticmethod
-    def _sorted(rows: float) -> float:
-        return min(rows * known.SORT_BYTES_A_ROW, known.DUCKDB_LIMIT)
+    def _sorted(rows: float, bytes_a_row: float = known.SORT_BYTES_A_ROW) -> float:
+        return min(rows * bytes_a_row, known.DUCKDB_LIMIT)
 
-    def _measured(self, rule: str, measured: Measured, memory: float, threads: int = 1) -> RuleEstimate:
-        spilled = max(measured.sorted_rows * known.SORT_BYTES_A_ROW - known.DUCKDB_LIMIT, 0.0)
+    def _measured(
+        self,
+        rule: str,
+        measured: Measured,
+        memory: float,
+        threads: int = 1,
+        bytes_a_row: float = known.SORT_BYTES_A_ROW,
+    ) -> RuleEstimate:
+        spilled = max(measured.sorted_rows * bytes_a_row - known.DUCKDB_LIMIT, 0.0)
         return self._rule(
             rule,
             measured.jobs,
