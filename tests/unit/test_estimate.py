@@ -444,6 +444,19 @@ def test_a_small_table_is_taken_whole(tmp_path):
     assert samples._beginning(file, tmp_path / "t.csv.gz") == (file, 1.0)
 
 
+@pytest.mark.parametrize(("part_bytes", "factor"), [(10**6, 250_060 / 200_020), (50_005, 250_060 / 50_005)])
+def test_a_table_in_parts_is_sampled_by_its_largest(tmp_path, monkeypatch, part_bytes, factor):
+    """Three parts of 20,020, 200,020 and 30,020 bytes."""
+    monkeypatch.setattr(samples, "EVENT_BYTES", part_bytes)
+    table = tmp_path / "CHARTEVENTS"
+    table.mkdir()
+    for name, lines in {"a": 1_000, "b": 10_000, "c": 1_500}.items():
+        lines_file(table / f"{name}.csv", lines, compressed=False)
+    sample, times = samples._beginning(table, tmp_path / "t.csv.gz")
+    assert times == pytest.approx(factor)
+    assert sample.read_bytes().startswith(b"row_id") and sample.stat().st_size == min(part_bytes // 20 * 20, 200_020)
+
+
 def test_a_damaged_table_is_named(tmp_path):
     file = tmp_path / "CHARTEVENTS.csv.gz"
     file.write_bytes(lines_file(tmp_path / "T.csv.gz", 1000, True).read_bytes()[:-50])

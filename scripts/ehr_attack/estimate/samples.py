@@ -13,6 +13,7 @@ from typing import Any
 
 from ehr_attack.errors import UserError
 from ehr_attack.sources import find_tables
+from ehr_attack.sources.csv_table import parts_of
 from ehr_attack.synthetic import generate
 
 SYNTHETIC_STAYS, PHYSIONET_RECORDS = 500, 400
@@ -95,11 +96,14 @@ def _mimic(tables: Mapping[str, Path], folder: Path) -> Sample:
     )
 
 
-def _beginning(file: Path, out: Path) -> tuple[Path, float]:
-    """The first EVENT_BYTES of a table, to a whole line; and how many times larger the whole file is.
+def _beginning(table: Path, out: Path) -> tuple[Path, float]:
+    """The first EVENT_BYTES of a table, to a whole line; and how many times larger the whole table is.
 
-    A table that is not larger is taken as it is.
+    A table that is not larger is taken as it is; of a table in parts, the largest part is sampled like this.
     """
+    parts = parts_of(table)
+    file = max(parts, key=lambda part: part.stat().st_size)
+    size = sum(part.stat().st_size for part in parts)
     compressed = file.name.lower().endswith(".gz")
     try:
         with file.open("rb") as raw:
@@ -111,11 +115,11 @@ def _beginning(file: Path, out: Path) -> tuple[Path, float]:
             "gzip-compressed one; download it again."
         ) from error
     if len(text) < EVENT_BYTES:
-        return file, 1.0
+        return file, size / file.stat().st_size
     text = text[: text.rfind(b"\n") + 1]
     target = out if compressed else out.with_suffix("")
     target.write_bytes(gzip.compress(text, compresslevel=1) if compressed else text)
-    return target, file.stat().st_size / read
+    return target, size / read
 
 
 def _physionet2012(tables: Mapping[str, Path], folder: Path) -> Sample:
