@@ -324,24 +324,25 @@ def test_at_most_is_never_less_than_about(config, stays, steps, lambdas):
         assert 0 < rule.longest <= rule.seconds * (1 + 1e-9) or not rule.seconds
 
 
-def test_sorting_beyond_duckdbs_limit_needs_room_on_disk(config):
-    """40 M rows of 120 bytes are 4.8 GB, of which 2 GB stay in memory."""
+@pytest.mark.parametrize(
+    ("rule", "rows", "memory_mb", "memory", "spilled"),
+    [
+        # Of 600 MB a job, 350 are DuckDB's; 10 M rows of 120 bytes are 1.2 GB.
+        pytest.param("stage", 10e6, 600, 260e6 + 350e6, 850e6, id="a table too large"),
+        pytest.param("stage", 2e6, 600, 260e6 + 240e6, 0, id="a table that fits"),
+        pytest.param("stage", 10e6, 1450, 260e6 + 1.2e9, 0, id="a larger limit"),
+        # The audit groups what all tables keep, 205 bytes a row.
+        pytest.param("audit", 10e6, 600, 260e6 + 350e6, 1700e6, id="an audit too large"),
+        pytest.param("audit", 1e6, 600, 260e6 + 205e6, 0, id="an audit that fits"),
+    ],
+)
+def test_what_duckdb_may_not_hold_needs_room_on_disk(config, rule, rows, memory_mb, memory, spilled):
     pilot = fake_pilot()
-    pilot = dataclasses.replace(pilot, stage=dataclasses.replace(pilot.stage, sorted_rows=40e6))
-    plan = make_plan(config, pilot, fake_calibration(), workload(config), cores=2)
-    assert plan.temporary_bytes == pytest.approx(2.8e9)
-    assert rule_of(plan, "stage").memory_bytes == pytest.approx(260e6 + 2e9)
-    assert plan_of(config).temporary_bytes == 0
-
-
-def test_the_audit_groups_all_that_is_staged(config):
-    """20 M rows of 205 bytes are 4.1 GB, of which 2 GB stay in memory; a tenth of them fits."""
-    for rows, memory, spilled in ((20e6, 260e6 + 2e9, 2.1e9), (2e6, 260e6 + 0.41e9, 0)):
-        pilot = fake_pilot()
-        pilot = dataclasses.replace(pilot, audit=dataclasses.replace(pilot.audit, sorted_rows=rows))
-        plan = make_plan(config, pilot, fake_calibration(), workload(config), cores=2)
-        assert rule_of(plan, "audit").memory_bytes == pytest.approx(memory)
-        assert plan.temporary_bytes == pytest.approx(spilled)
+    pilot = dataclasses.replace(pilot, **{rule: dataclasses.replace(getattr(pilot, rule), sorted_rows=rows)})
+    limited = changed(config, source__memory_mb=memory_mb)
+    plan = make_plan(limited, pilot, fake_calibration(), workload(config), cores=2)
+    assert rule_of(plan, rule).memory_bytes == pytest.approx(memory)
+    assert plan.temporary_bytes == pytest.approx(spilled)
 
 
 def test_figures_of_the_cohort_grow_with_their_resolution(config):
@@ -439,22 +440,38 @@ def test_the_beginning_of_a_table_ends_with_a_whole_line(tmp_path, monkeypatch, 
     assert factor == pytest.approx(2_000_020 / 400_011, rel=0.25 if compressed else 1e-9)
 
 
+def parts_folder(folder):
+    """A table of 300 lines of 20 bytes in three parts, the second compressed; each has a header line of 20 bytes."""
+    folder.mkdir()
+    for number, suffix in enumerate((".csv", ".csv.gz", ".csv")):
+        lines_file(folder / f"part-{number}{suffix}", 100, suffix.endswith("gz"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("count", "lines"),
+    [(1000, [49]), (2020 + 1010, [100, 49]), (2 * 2020 + 15, [100, 100]), (2 * 2020 + 25, [100, 100, 0])],
+)
+def test_the_first_parts_of_a_folder_are_taken(tmp_path, monkeypatch, count, lines):
+    """The last of them to a whole line, and not at all where that is not even its header."""
+    monkeypatch.setattr(samples, "EVENT_BYTES", count)
+    folder = parts_folder(tmp_path / "CHARTEVENTS")
+    sample, factor = samples._beginning(folder, tmp_path / "chartevents.csv.gz")
+    assert sample != folder and factor > 1
+    files = sorted(sample.iterdir())
+    found = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files]
+    assert [text.count(b"\n") - 1 for text in found] == lines
+    assert all(text.startswith(b"row_id,") and text.endswith(b"\n") for text in found)
+
+
+def test_a_small_folder_of_parts_is_taken_whole(tmp_path):
+    folder = parts_folder(tmp_path / "CHARTEVENTS")
+    assert samples._beginning(folder, tmp_path / "chartevents.csv.gz") == (folder, 1.0)
+
+
 def test_a_small_table_is_taken_whole(tmp_path):
     file = lines_file(tmp_path / "T.csv.gz", 10, True)
     assert samples._beginning(file, tmp_path / "t.csv.gz") == (file, 1.0)
-
-
-@pytest.mark.parametrize(("part_bytes", "factor"), [(10**6, 250_060 / 200_020), (50_005, 250_060 / 50_005)])
-def test_a_table_in_parts_is_sampled_by_its_largest(tmp_path, monkeypatch, part_bytes, factor):
-    """Three parts of 20,020, 200,020 and 30,020 bytes."""
-    monkeypatch.setattr(samples, "EVENT_BYTES", part_bytes)
-    table = tmp_path / "CHARTEVENTS"
-    table.mkdir()
-    for name, lines in {"a": 1_000, "b": 10_000, "c": 1_500}.items():
-        lines_file(table / f"{name}.csv", lines, compressed=False)
-    sample, times = samples._beginning(table, tmp_path / "t.csv.gz")
-    assert times == pytest.approx(factor)
-    assert sample.read_bytes().startswith(b"row_id") and sample.stat().st_size == min(part_bytes // 20 * 20, 200_020)
 
 
 def test_a_damaged_table_is_named(tmp_path):
@@ -515,6 +532,25 @@ def test_a_cut_event_table_keeps_the_cohort_and_scales_its_values(config, tmp_pa
     assert not pilot.exact
     assert (pilot.source_stays, pilot.stays) == (40, 38)
     assert pilot.extract.rows == pytest.approx(38 * 50, rel=0.35)
+
+
+def test_a_table_in_parts_is_sampled_like_one_in_a_file(config, tmp_path, monkeypatch):
+    from ehr_attack.sources import find_tables
+
+    folder = mimic3_folder(tmp_path / "tables", patients=40)
+    mimic3 = changed(config, source__kind="mimic3", source__path=str(folder))
+    whole = run_pilot(mimic3, find_tables("mimic3", folder))
+    head, *lines = (folder / "CHARTEVENTS.csv").read_text().splitlines(keepends=True)
+    (folder / "CHARTEVENTS.csv").unlink()
+    (folder / "CHARTEVENTS").mkdir()
+    for number in range(4):
+        (folder / "CHARTEVENTS" / f"part-{number}.csv").write_text("".join([head, *lines[number::4]]))
+    in_parts = run_pilot(mimic3, find_tables("mimic3", folder))
+    assert in_parts.exact and in_parts.extract.rows == whole.extract.rows
+    monkeypatch.setattr(samples, "EVENT_BYTES", 60_000)
+    sampled = run_pilot(mimic3, find_tables("mimic3", folder))
+    assert not sampled.exact and sampled.stays == whole.stays
+    assert sampled.extract.rows == pytest.approx(whole.extract.rows, rel=0.35)
 
 
 def test_records_of_physionet2012_are_counted_by_their_outcomes(config, tmp_path, monkeypatch):

@@ -43,9 +43,9 @@ LOAD_BYTES_A_CELL = 15.0
 PREPARE_BYTES_A_CELL = {"forward": 35.0, "linear": 100.0}
 STACK_BYTES_A_CELL = 20.0
 MERGE_BYTES_A_CHANGE, SUSCEPTIBILITY_BYTES_A_CHANGE = 210.0, 140.0
-DUCKDB_MEMORY, DUCKDB_LIMIT, SORT_BYTES_A_ROW, GROUP_BYTES_A_ROW = 260 * MB, 2_000 * MB, 120.0, 205.0
-"""DuckDB sorts what a table keeps, and the audit groups the rows of all of them (205 bytes each in 2.5 million staged
-rows); what is beyond its limit goes to a temporary folder beside the results."""
+DUCKDB_MEMORY, SORT_BYTES_A_ROW, GROUP_BYTES_A_ROW = 260 * MB, 120.0, 205.0
+"""DuckDB sorts what a table keeps, and the audit groups the rows of all of them (205 bytes each of 2.5 million staged
+rows); what is beyond the limit of `source.memory_mb` goes to a temporary folder beside the results."""
 
 # Seconds of a job besides its work, as a multiple of what it takes to start a process that can compute with torch.
 STARTS = {

@@ -15,6 +15,7 @@ from ehr_attack.extraction import extract
 from ehr_attack.features import build_features
 from ehr_attack.integrity import check_integrity
 from ehr_attack.sources import SOURCES, load_shape, load_staging, table_kind
+from ehr_attack.sources.duck import memory_limit_gb
 from ehr_attack.staging import rows_file
 from ehr_attack.storage import read_frame, read_json
 from ehr_attack.variables import Variable, load_variables
@@ -97,6 +98,7 @@ def _measure(config: Mapping[str, Any], sample: Sample, folder: Path) -> Pilot:
         window_hours=config["features"]["window_hours"],
         carry_in_hours=config["features"]["carry_in_hours"],
         out=features_file,
+        memory_limit_gb=_memory_limit_gb(config),
     )
     features_seconds = time.perf_counter() - start
     return Pilot(
@@ -125,6 +127,7 @@ def _measure(config: Mapping[str, Any], sample: Sample, folder: Path) -> Pilot:
             seconds=scaled_seconds(features_seconds, staged.fixed, growth),
             # What the file holds beside the values, mostly NaN, compresses to nearly nothing.
             bytes=features_file.stat().st_size * growth,
+            sorted_rows=rows,
         ),
     )
 
@@ -152,7 +155,9 @@ def _stage(
     seconds, rows, scaled, size = {}, {}, {}, 0.0
     for table, file in sample.tables.items():
         start = time.perf_counter()
-        rows[table] = load_staging(kind).stage(table, file, files[table], variables, threads=sample.threads)
+        rows[table] = load_staging(kind).stage(
+            table, file, files[table], variables, threads=1, memory_limit_gb=_memory_limit_gb(config)
+        )
         seconds[table] = time.perf_counter() - start
     fixed = min(seconds.values())
     for table, file in files.items():
@@ -187,6 +192,7 @@ def _audit(config: Mapping[str, Any], staged: _Staged, variables: Sequence[Varia
         rows_files={table: rows_file(file) for table, file in staged.files.items()},
         out=integrity,
         threads=1,
+        memory_limit_gb=_memory_limit_gb(config),
     )
     audit(
         kind=kind,
@@ -196,6 +202,7 @@ def _audit(config: Mapping[str, Any], staged: _Staged, variables: Sequence[Varia
         acknowledged=config["source"]["acknowledged"],
         out=codes,
         threads=1,
+        memory_limit_gb=_memory_limit_gb(config),
     )
     return Measured(
         rows=sum(pq.read_metadata(file).num_rows for file in (codes, integrity)),
@@ -224,8 +231,13 @@ def _extract(
         out_measurements=measurements,
         out_flow=folder / "flow.json",
         threads=1,
+        memory_limit_gb=_memory_limit_gb(config),
     )
     return time.perf_counter() - start, stays, measurements
+
+
+def _memory_limit_gb(config: Mapping[str, Any]) -> float:
+    return memory_limit_gb(config["source"]["memory_mb"])
 
 
 def _measurement_rows(file: Path, variables: Sequence[Variable], sample: Sample) -> float:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shutil
 import tarfile
 import time
 import zlib
@@ -13,6 +14,7 @@ from typing import Any
 
 from ehr_attack.errors import UserError
 from ehr_attack.sources import find_tables
+from ehr_attack.sources.csv_file import is_gzip
 from ehr_attack.sources.csv_table import parts_of
 from ehr_attack.synthetic import generate
 
@@ -43,7 +45,6 @@ class Sample:
     stays: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     generate_seconds: float | None = None
-    threads: int = 1
 
     @property
     def exact(self) -> bool:
@@ -97,29 +98,51 @@ def _mimic(tables: Mapping[str, Path], folder: Path) -> Sample:
 
 
 def _beginning(table: Path, out: Path) -> tuple[Path, float]:
-    """The first EVENT_BYTES of a table, to a whole line; and how many times larger the whole table is.
+    """The first EVENT_BYTES of a table, to a whole line; and how many times larger the whole of it is.
 
-    A table that is not larger is taken as it is; of a table in parts, the largest part is sampled like this.
+    A table that is not larger is taken as it is. Of a folder of parts, the first ones are taken.
     """
-    parts = parts_of(table)
-    file = max(parts, key=lambda part: part.stat().st_size)
-    size = sum(part.stat().st_size for part in parts)
-    compressed = file.name.lower().endswith(".gz")
+    if table.is_dir():
+        return _first_parts(table, out.with_name(f"{table.name}_parts"))
+    text, read = _first_bytes(table, EVENT_BYTES)
+    if len(text) < EVENT_BYTES:
+        return table, 1.0
+    target = out if is_gzip(table) else out.with_suffix("")
+    _write_lines(text, target)
+    return target, table.stat().st_size / read
+
+
+def _first_parts(folder: Path, out: Path) -> tuple[Path, float]:
+    parts, left, read_bytes = parts_of(folder), EVENT_BYTES, 0
+    out.mkdir()
+    for part in parts:
+        text, read = _first_bytes(part, left)
+        read_bytes += read
+        if len(text) == left:
+            _write_lines(text, out / part.name)
+            return out, sum(one.stat().st_size for one in parts) / read_bytes
+        shutil.copyfile(part, out / part.name)
+        left -= len(text)
+    return folder, 1.0
+
+
+def _first_bytes(file: Path, count: int) -> tuple[bytes, int]:
+    """The first `count` bytes of what the file holds, and how many bytes of the file they are."""
     try:
         with file.open("rb") as raw:
-            text = gzip.GzipFile(fileobj=raw).read(EVENT_BYTES) if compressed else raw.read(EVENT_BYTES)
-            read = raw.tell()
+            text = gzip.GzipFile(fileobj=raw).read(count) if is_gzip(file) else raw.read(count)
+            return text, raw.tell()
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             f"{file}: the table cannot be read ({type(error).__name__}). Expected a CSV table, or a whole "
             "gzip-compressed one; download it again."
         ) from error
-    if len(text) < EVENT_BYTES:
-        return file, size / file.stat().st_size
-    text = text[: text.rfind(b"\n") + 1]
-    target = out if compressed else out.with_suffix("")
-    target.write_bytes(gzip.compress(text, compresslevel=1) if compressed else text)
-    return target, size / read
+
+
+def _write_lines(text: bytes, out: Path) -> None:
+    """Write the whole lines of `text`; nothing where it has none, not even a header line."""
+    if lines := text[: text.rfind(b"\n") + 1]:
+        out.write_bytes(gzip.compress(lines, compresslevel=1) if is_gzip(out) else lines)
 
 
 def _physionet2012(tables: Mapping[str, Path], folder: Path) -> Sample:
