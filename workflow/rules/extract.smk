@@ -12,7 +12,7 @@ VIEWS = {}
 for table in [name for name in STAGED_TABLES if name not in DICTIONARIES]:
     VIEWS.setdefault(load_shape(TABLE_KIND).views(table), []).append(f"{R}/extract/staged/{table}.parquet")
 EXTRACT_SQL = [
-    *(SOURCE.sql_dir / f"{name}.sql" for name in ("candidates", "checks", "placed")),
+    *(sql_file(SOURCE.sql_dir, name) for name in ("candidates", "checks", "placed")),
     *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem not in ("features", "item_audit")),
 ]
 
@@ -40,8 +40,8 @@ rule stage:
         count_rows=FROM_SERVER and C["source"]["full_release"],
         code=lambda wildcards: code(
             "stage.py",
-            modules=[SERVER_STAGING, SOURCE.shape] if FROM_SERVER else [SOURCE.staging],
-            files=[SOURCE.sql_dir / f"{load_shape(TABLE_KIND).views(wildcards.table)}.sql"],
+            modules=[SERVER_STAGING if FROM_SERVER else SOURCE.staging, SOURCE.shape],
+            files=[sql_file(SOURCE.sql_dir, load_shape(TABLE_KIND).views(wildcards.table))],
         ),
     message:
         "Reading table {wildcards.table}"

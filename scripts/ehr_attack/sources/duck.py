@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from ehr_attack.errors import UserError
+from ehr_attack.paths import sql_file
 
 PROCESS_MB = 250
 """Memory that Python and its libraries take in a job besides DuckDB (measured: 170 to 200), in MB."""
@@ -61,8 +62,8 @@ def is_no_space(error: duckdb.Error) -> bool:
 
 
 def read_sql(folder: Path, name: str, **placeholders: str) -> str:
-    """The text of `folder/name.sql` with each `{placeholder}` replaced. Raises UserError when missing."""
-    path = Path(folder) / f"{name}.sql"
+    """The text of `paths.sql_file(folder, name)`, each `{placeholder}` replaced. Raises UserError when missing."""
+    path = sql_file(folder, name)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

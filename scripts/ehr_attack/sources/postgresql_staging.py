@@ -17,7 +17,7 @@ from ehr_attack.sources.postgresql import connected, explained, rows_of, watched
 from ehr_attack.sources.table_files import listed
 from ehr_attack.staging import log_kept, names_or_null, rows_file, write_rows, write_sorted
 from ehr_attack.storage import atomic_path
-from ehr_attack.variables import Variable, item_ids
+from ehr_attack.variables import Variable, item_list
 
 _log = logging.getLogger(__name__)
 BATCH_BYTES = 8_000_000
@@ -46,8 +46,6 @@ def stage(
     start = time.monotonic()
     shape = load_shape(kind)
     types, optional = {**shape.TABLES, **shape.DICTIONARIES}[table], shape.OPTIONAL_COLUMNS.get(table, {})
-    # IN (NULL) is the list that matches nothing: a profile may do without one of the event tables.
-    ids = ", ".join(map(str, item_ids(variables, table, kind))) or "NULL"
     with (
         atomic_path(out) as temporary,
         session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
@@ -56,7 +54,9 @@ def stage(
         if table in shape.OPTIONAL_TABLES and not _is_readable(server, table):
             return _stage_nothing(connection, kind, table, types, temporary, rows_file(out))
         found = _check_table(server, table, types, schemas)
-        select = read_sql(SOURCES[kind].sql_dir, table, item_ids=ids, **names_or_null(optional, found))
+        select = read_sql(
+            SOURCES[kind].sql_dir, table, item_ids=item_list(variables, table, kind), **names_or_null(optional, found)
+        )
         columns = _columns_as_from_csv(connection, table, {**types, **optional}, select)
         total = _row_count(server, table) if count_rows else None
         failure: list[Exception] = []
