@@ -18,7 +18,6 @@ AFTER_STAGE = {"audit", "extract", *AFTER_EXTRACT}
 CONFIG_EDITS = {
     "synthetic.seed": (7, {"synthetic", "stage", *AFTER_STAGE}),
     "source.profile": ("reproduction2023", {"stage", *AFTER_STAGE}),
-    "source.memory_mb": (500, set()),
     "source.acknowledged": (["fluid:51478"], {"audit", *REPORT}),
     "source.full_release": (True, {"audit", *REPORT}),
     "source.memory_mb": (700, set()),

@@ -15,7 +15,7 @@ from typing import Any
 from ehr_attack.errors import UserError
 from ehr_attack.sources import find_tables
 from ehr_attack.sources.csv_file import is_gzip
-from ehr_attack.sources.csv_table import parts_of
+from ehr_attack.sources.table_files import parts_of
 from ehr_attack.synthetic import generate
 
 SYNTHETIC_STAYS, PHYSIONET_RECORDS = 500, 400

@@ -8,9 +8,7 @@ from pathlib import Path
 from ehr_attack.errors import UserError
 from ehr_attack.sources import csv_file
 from ehr_attack.sources.duck import identifier
-
-SUFFIXES = (".csv.gz", ".csv")
-"""Endings of the files that hold a table or a part of one; the compressed ones, as published, come first."""
+from ehr_attack.sources.table_files import parts_of
 
 
 @dataclass(frozen=True)
@@ -73,22 +71,3 @@ def open_table(path: Path) -> CsvTable:
     if not any(header.has_rows for header in headers.values()):
         raise csv_file.no_rows(path, any(header.columns for header in headers.values()))
     return CsvTable(path, {part: header.columns for part, header in headers.items()})
-
-
-def parts_of(path: Path) -> list[Path]:
-    """The files that hold the table in `path`: itself, or the CSV files of the folder, sorted; [] where it has none.
-
-    Raises UserError when a part is there both compressed and plain: its rows would count twice.
-    """
-    if not path.is_dir():
-        return [path]
-    # A part whose name begins with a dot or an underscore is a note of the program that wrote the folder.
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.name[0] not in "._"]
-    parts = [file for file in files if file.name.lower().endswith(SUFFIXES)]
-    plain = {file.name.lower() for file in parts}
-    if doubled := [file for file in parts if file.name.lower().removesuffix(".gz") in plain - {file.name.lower()}]:
-        raise UserError(
-            f"{path}: {doubled[0].name} is there compressed and plain, so its rows would count twice. Keep one of the "
-            "two."
-        )
-    return parts
