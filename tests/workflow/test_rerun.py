@@ -20,7 +20,7 @@ CONFIG_EDITS = {
     "source.profile": ("reproduction2023", {"stage", *AFTER_STAGE}),
     "source.acknowledged": (["fluid:51478"], {"audit", *REPORT}),
     "source.full_release": (True, {"audit", *REPORT}),
-    "source.memory_mb": (700, set()),
+    "source.memory_mb": (700, {"report"}),
     "cohort.min_icu_hours": (50, {"extract", *AFTER_EXTRACT}),
     "features.carry_in_hours": (6, {"extract", *AFTER_EXTRACT}),
     "features.imputation": ("linear", {"train", *AFTER_TRAIN}),
