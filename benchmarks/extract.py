@@ -19,10 +19,11 @@ import duckdb
 
 from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
 from benchmarks.replicate import replicate
-from benchmarks.steps import EVENT_TABLES, MEMORY_LIMIT_GB, THREADS, Numbers, measured
+from benchmarks.steps import EVENT_TABLES, JOB_MB, STEPS, THREADS, Numbers, measured
 from ehr_attack.errors import UserError
 from ehr_attack.sources.duck import quoted
 from ehr_attack.sources.mimic3 import find_tables
+from ehr_attack.variables import item_ids, load_variables
 
 SMALL = 5
 
@@ -45,6 +46,7 @@ def benchmark(demo: Path, data: Path, copies: int) -> dict[str, Any]:
         print(f"pandas loop, x{SMALL}", flush=True)
         loop = measured("loop", data / f"x{SMALL}", Path(scratch) / "small" / "extraction")
         large = _runs(demo, data, copies, Path(scratch) / "large")
+        damaged = _readers_of_a_short_row(demo, Path(scratch) / "damaged")
     events, ours = large["rows_chartevents"], large["extraction"]
     ratio = (ours["seconds"] / events) / (small["extraction"]["seconds"] / small["rows_chartevents"])
     result = {
@@ -52,13 +54,15 @@ def benchmark(demo: Path, data: Path, copies: int) -> dict[str, Any]:
         "chart_events": events,
         "seconds_duckdb": ours["seconds"],
         "seconds_duckdb_reader": large["duckdb_reader"]["seconds"],
-        "seconds_polars": large["polars_reader"]["seconds"],
+        "seconds_polars": large["extraction_polars"]["seconds"],
+        "seconds_polars_reader": large["polars_reader"]["seconds"],
         "seconds_zlib": large["decompress"]["seconds"],
         "events_per_second": events / ours["seconds"],
         "peak_mb": ours["peak_mb"],
         "features_speedup": loop["seconds_loop"] / loop["seconds_fast"],
         "cost_per_event_ratio": ratio,
-        "memory_limit_gb": MEMORY_LIMIT_GB,
+        "memory_mb": JOB_MB,
+        "short_row": damaged,
         "threads": THREADS,
         "machine": machine(),
         "load_before": round(load, 2),
@@ -75,9 +79,10 @@ def _runs(demo: Path, data: Path, copies: int, scratch: Path) -> Numbers:
     """The steps on so many copies of the demo; requires the same rows of both readers and of staging."""
     source, tables = replicate(demo, data / f"x{copies}", copies), find_tables(demo)
     runs: Numbers = {f"rows_{table}": copies * _rows_of_csv(tables[table]) for table in EVENT_TABLES}
-    for step in ("decompress", "extraction", "duckdb_reader", "polars_reader"):
+    for step in ("decompress", "extraction", "extraction_polars", "duckdb_reader", "polars_reader"):
         print(f"{step}, {source.name}", flush=True)
         runs[step] = measured(step, source, scratch / step)
+    _require_equal_files(scratch / "extraction", scratch / "extraction_polars")
     for table in EVENT_TABLES:
         readers = ("extraction", "duckdb_reader", "polars_reader")
         rows = {step: _sums(scratch / step / f"{table}.parquet") for step in readers}
@@ -87,10 +92,45 @@ def _runs(demo: Path, data: Path, copies: int, scratch: Path) -> Numbers:
     return runs
 
 
+def _readers_of_a_short_row(demo: Path, scratch: Path) -> dict[str, str]:
+    """What each reader makes of a heart rate whose line is cut short in the middle of CHARTEVENTS."""
+    source = scratch / "source"
+    source.mkdir(parents=True)
+    tables = find_tables(demo)
+    for table in set(tables) - {"chartevents"}:
+        (source / tables[table].name).symlink_to(tables[table].resolve())
+    wanted = set(map(str, item_ids(load_variables(), "chartevents")))
+    header, *lines = gzip.decompress(tables["chartevents"].read_bytes()).decode().splitlines()
+    item = [name.strip('"') for name in header.lower().split(",")].index("itemid")
+    cut = next(
+        number for number, line in enumerate(lines) if number > len(lines) // 2 and line.split(",")[item] in wanted
+    )
+    lines[cut] = ",".join(lines[cut].split(",")[: item + 2])
+    (source / tables["chartevents"].name).write_bytes(gzip.compress("\n".join([header, *lines, ""]).encode()))
+    made = {}
+    for step in ("duckdb_reader", "polars_reader"):
+        out = scratch / step
+        out.mkdir()
+        try:
+            STEPS[step](source, out)
+        except Exception as error:  # each reader has exceptions of its own
+            made[step] = f"refused ({type(error).__name__})"
+        else:
+            made[step] = "read on, the value lost without a word"
+    return made
+
+
 def _rows_of_csv(file: Path) -> int:
     """The rows below the header of a compressed table without line breaks in its values, as `replicate` demands."""
     with gzip.open(file) as lines:
         return sum(1 for _ in lines) - 1
+
+
+def _require_equal_files(one: Path, other: Path) -> None:
+    """Stop unless both folders hold the same Parquet files."""
+    for file in sorted(one.glob("*.parquet")):
+        if file.read_bytes() != (other / file.name).read_bytes():
+            raise SystemExit(f"{file.name}: the two extractions wrote different files")
 
 
 def _sums(file: Path) -> tuple[float, ...]:
@@ -146,11 +186,12 @@ def report(result: dict[str, Any]) -> list[str]:
     steps = {
         "decompress": "zlib, decompress only, one thread (the floor)",
         "extraction": "**whole extraction (DuckDB): stage, cohort, hourly features**",
+        "extraction_polars": "the same, polars as reader of the event tables",
         "duckdb_reader": "event tables to Parquet, DuckDB alone",
         "polars_reader": "event tables to Parquet, polars alone",
     }
     lines = [
-        f"{circumstances(result)}; {result['threads']} threads, DuckDB limited to {result['memory_limit_gb']:g} GB; "
+        f"{circumstances(result)}; {result['threads']} threads, source.memory_mb {result['memory_mb']}; "
         f"{versions_text(result)}.",
         "",
         f"| step | x{SMALL}, s (CPU) | x{result['copies']}, s (CPU) "
@@ -172,6 +213,9 @@ def report(result: dict[str, Any]) -> list[str]:
         f"({1000 * loop['seconds_loop'] / loop['stays']:.1f} ms a stay; before it {loop['seconds_read']:.1f} s to read "
         f"and {loop['seconds_merge']:.1f} s to merge), ours {loop['seconds_fast']:.2f} s; "
         f"{loop['cells_compared']:,} recorded cells equal.",
+        "",
+        f"A line of CHARTEVENTS cut short: DuckDB {result['short_row']['duckdb_reader']}, polars "
+        f"{result['short_row']['polars_reader']}.",
         "",
         *target_lines(result),
     ]

@@ -13,21 +13,24 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ehr_attack.paths import SQL_DIR
 from ehr_attack.sources import mimic3
-from ehr_attack.variables import item_ids, load_variables
+from ehr_attack.sources.duck import memory_limit_gb
+from ehr_attack.variables import Variable, item_ids, load_variables
 
 EVENT_TABLES = ("chartevents", "labevents")
 WINDOW_HOURS = 48
 THREADS = 2
 """As rule `stage` has."""
 
-MEMORY_LIMIT_GB = 0.35
-"""DuckDB's limit; Python and its libraries come on top, about 0.17 GB. Beyond it, sorts spill to the disk."""
+JOB_MB = 600
+"""The default of `source.memory_mb`. Beyond what is left of it for DuckDB, sorts go to the disk."""
+
+MEMORY_LIMIT_GB = memory_limit_gb(JOB_MB)
 
 COHORT = {
     "min_age_years": 18,
@@ -59,15 +62,28 @@ def decompress(source: Path, _: Path) -> Numbers:
 
 def extraction(source: Path, out: Path) -> Numbers:
     """What the workflow does, with DuckDB: every table staged, the cohort and its measurements, hourly features."""
-    from ehr_attack.extraction import extract
     from ehr_attack.sources.mimic3_staging import stage
+
+    return _extraction(source, out, dict.fromkeys(mimic3.TABLES, stage))
+
+
+def extraction_polars(source: Path, out: Path) -> Numbers:
+    """The same with polars as the reader of the event tables; all that is written must have the same bytes."""
+    from ehr_attack.sources.mimic3_staging import stage
+
+    readers = {table: _stage_with_polars if table in EVENT_TABLES else stage for table in mimic3.TABLES}
+    return _extraction(source, out, readers)
+
+
+def _extraction(source: Path, out: Path, readers: dict[str, Callable[..., int]]) -> Numbers:
+    from ehr_attack.extraction import extract
 
     variables, threads = load_variables(), THREADS
     tables = {table: out / f"{table}.parquet" for table in mimic3.TABLES}
     files = mimic3.find_tables(source)
     clock = _Clock()
     for table, file in tables.items():
-        stage(table, files[table], file, variables, threads=threads, memory_limit_gb=MEMORY_LIMIT_GB)
+        readers[table](table, files[table], file, variables, threads=threads, memory_limit_gb=MEMORY_LIMIT_GB)
         clock.lap(f"stage_{table}")
     extracts = {name: out / f"{name}.parquet" for name in ("stays", "measurements")}
     extract(
@@ -91,6 +107,47 @@ def extraction(source: Path, out: Path) -> Numbers:
     return {"seconds": sum(clock.seconds.values()), "parts": clock.seconds, "peak_mb_after": clock.peaks}
 
 
+def _stage_with_polars(
+    table: str, file: Path, out: Path, variables: Sequence[Variable], *, threads: int, memory_limit_gb: float
+) -> int:
+    """Stage an event table as if polars were the reader: filter, check the gzip meanwhile, cast and sort in DuckDB."""
+    from ehr_attack.sources.csv_file import check_gzip
+    from ehr_attack.sources.duck import quoted, read_sql, session
+    from ehr_attack.staging import checked_besides, write_sorted
+    from ehr_attack.storage import atomic_path
+
+    types = {**mimic3.TABLES[table], **mimic3.OPTIONAL_COLUMNS[table]}
+    ids = item_ids(variables, table)
+    select = read_sql(SQL_DIR / "mimic3", table, item_ids=", ".join(map(str, ids)), valueuom="valueuom")
+    with (
+        atomic_path(out) as temporary,
+        checked_besides(lambda: check_gzip(file)),
+        session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
+    ):
+        kept = temporary.with_suffix(".unsorted")
+        _filter_with_polars(table, file, list(types), ids, kept)
+        columns = ", ".join(f"CAST(nullif({name}, '') AS {kind}) AS {name}" for name, kind in types.items())
+        connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM read_parquet({quoted(kept)})")
+        return write_sorted(connection, select, temporary)
+
+
+def _filter_with_polars(table: str, file: Path, columns: list[str], ids: Sequence[int], out: Path) -> None:
+    """Write the rows of wanted items, all columns as text, as DuckDB types and checks them afterwards."""
+    import polars as pl
+
+    (
+        pl.scan_csv(
+            file,
+            with_column_names=lambda names: [name.lower() for name in names],
+            infer_schema=False,
+            low_memory=True,
+        )
+        .filter(pl.col("itemid").is_in([str(item) for item in ids]))
+        .select(columns)
+        .sink_parquet(out, compression="lz4")
+    )
+
+
 def duckdb_reader(source: Path, out: Path) -> Numbers:
     """The wanted rows of the two event tables, read by DuckDB to Parquet; unsorted, and no check of the gzip."""
     from ehr_attack.sources.csv_file import read_header, scan
@@ -99,7 +156,7 @@ def duckdb_reader(source: Path, out: Path) -> Numbers:
     files, variables = mimic3.find_tables(source), load_variables()
     start = time.perf_counter()
     for table in EVENT_TABLES:
-        table_scan = scan(files[table], read_header(files[table]), mimic3.TABLES[table])
+        table_scan = scan(files[table], read_header(files[table]).columns, mimic3.TABLES[table])
         columns = ", ".join(f"{name} AS {alias}" for name, alias in _KEPT[table].items())
         ids = ", ".join(map(str, item_ids(variables, table)))
         select = (
@@ -188,6 +245,7 @@ def _build_features(extracts: Path, out: Path) -> None:
 STEPS: dict[str, Callable[[Path, Path], Numbers]] = {
     "decompress": decompress,
     "extraction": extraction,
+    "extraction_polars": extraction_polars,
     "duckdb_reader": duckdb_reader,
     "polars_reader": polars_reader,
     "loop": loop,

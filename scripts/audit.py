@@ -7,6 +7,7 @@ from ehr_attack.runtime import job
 with job(snakemake.log[0]):
     from ehr_attack.audit import audit
     from ehr_attack.integrity import check_integrity
+    from ehr_attack.sources.duck import memory_limit_gb
     from ehr_attack.variables import load_variables
 
     files, chosen, checks = snakemake.input, snakemake.params.variables, snakemake.params.checks
@@ -22,6 +23,7 @@ with job(snakemake.log[0]):
         rows_files=counts,
         out=Path(snakemake.output.integrity),
         threads=snakemake.threads,
+        memory_limit_gb=memory_limit_gb(snakemake.resources.mem_mb),
     )
     audit(
         kind=kind,
@@ -31,4 +33,5 @@ with job(snakemake.log[0]):
         acknowledged=checks["acknowledged"],
         out=Path(snakemake.output.codes),
         threads=snakemake.threads,
+        memory_limit_gb=memory_limit_gb(snakemake.resources.mem_mb),
     )

@@ -7,6 +7,7 @@ from ehr_attack.runtime import job
 with job(snakemake.log[0]):
     from ehr_attack.extraction import extract
     from ehr_attack.sources import SOURCES, load_shape
+    from ehr_attack.sources.duck import memory_limit_gb
     from ehr_attack.variables import load_variables
 
     source, variables = snakemake.params.source, load_variables(**snakemake.params.variables)
@@ -24,4 +25,5 @@ with job(snakemake.log[0]):
         out_measurements=Path(snakemake.output.measurements),
         out_flow=Path(snakemake.output.flow),
         threads=snakemake.threads,
+        memory_limit_gb=memory_limit_gb(snakemake.resources.mem_mb),
     )

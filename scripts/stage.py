@@ -6,13 +6,15 @@ from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
     from ehr_attack.sources import load_server_staging, load_staging
+    from ehr_attack.sources.duck import memory_limit_gb
     from ehr_attack.variables import load_variables
 
     kind, table, out = snakemake.params.variables["kind"], snakemake.wildcards.table, Path(snakemake.output[0])
-    variables, threads = load_variables(**snakemake.params.variables), snakemake.threads
+    variables = load_variables(**snakemake.params.variables)
+    limits = {"threads": snakemake.threads, "memory_limit_gb": memory_limit_gb(snakemake.resources.mem_mb)}
     if snakemake.input:
-        load_staging(kind).stage(table, Path(snakemake.input[0]), out, variables, threads=threads)
+        load_staging(kind).stage(table, Path(snakemake.input[0]), out, variables, **limits)
     else:
         schemas = snakemake.params.source["schemas"]
         counted = {"count_rows": snakemake.params.count_rows}
-        load_server_staging().stage(kind, table, schemas, out, variables, threads=threads, **counted)
+        load_server_staging().stage(kind, table, schemas, out, variables, **limits, **counted)

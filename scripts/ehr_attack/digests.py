@@ -37,7 +37,7 @@ def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path]
 def data_digest(path: Path) -> str:
     """Digest of a data file: of all its bytes up to 1 MB, else of its size, first and last 64 kB.
 
-    Of a folder of many small files: of their names and all their bytes.
+    Of a folder: of the names and digests of its files.
     """
     if path.is_dir():
         return _folder_digest(path)
@@ -55,9 +55,7 @@ def _folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file():
-            content = path.read_bytes()
-            digest.update(f"{path.name}:{len(content)}:".encode())
-            digest.update(content)
+            digest.update(f"{path.name}:{data_digest(path)}\n".encode())
     return digest.hexdigest()
 
 

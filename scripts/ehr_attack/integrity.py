@@ -14,7 +14,7 @@ import pyarrow as pa
 from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.extraction import parquet_scan
-from ehr_attack.paths import DATA_DIR, SQL_DIR
+from ehr_attack.paths import DATA_DIR, SQL_DIR, sql_file
 from ehr_attack.sources import SOURCES
 from ehr_attack.sources.duck import identifier, read_sql, session
 from ehr_attack.storage import atomic_path, read_json, write_parquet
@@ -49,10 +49,21 @@ def check_integrity(
             connection.execute(read_sql(SQL_DIR / "common", "macros"))
             for name, files in tables.items():
                 connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {parquet_scan(files)}")
-            checks = connection.sql(read_sql(SOURCES[kind].sql_dir, "integrity")).to_arrow_table().to_pylist()
+            checks = [
+                check
+                for text in integrity_texts(kind)
+                for check in connection.sql(read_sql(text.parent, text.stem)).to_arrow_table().to_pylist()
+            ]
+        checks.sort(key=lambda check: check["position"])
         rows = [_rows_line(table, n, expected.get(table)) for table, n in sorted(read.items()) if n is not None]
         write_parquet(pa.Table.from_pylist([*rows, *checks], schema=schemas.INTEGRITY), temporary, schemas.INTEGRITY)
     _log.info("integrity: %d of %d checks found something", sum(bool(row["cases"]) for row in checks), len(checks))
+
+
+def integrity_texts(kind: str) -> list[Path]:
+    """The SQL texts that count what may be wrong in a source of `kind`: what its releases share, and its own."""
+    folder = SOURCES[kind].sql_dir
+    return [sql_file(folder, "integrity"), *sorted(folder.glob("integrity_*.sql"))]
 
 
 def published_rows(kind: str, version: str | None) -> dict[str, int]:

@@ -9,3 +9,14 @@ TEMPLATE_DIR = PACKAGE_DIR / "templates"
 SQL_DIR = PROJECT_DIR / "workflow" / "sql"
 CONFIG_SCHEMA_FILE = PROJECT_DIR / "workflow" / "schemas" / "config.schema.yaml"
 VARIABLES_FILE = DATA_DIR / "variables.csv"
+
+
+def sql_file(folder: Path, name: str) -> Path:
+    """The SQL text `name` of the source whose texts lie in `folder`.
+
+    A text that the releases of a source share stands once, in the folder of their common name: `mimic` serves `mimic3`
+    and `mimic4`.
+    """
+    own = folder / f"{name}.sql"
+    shared = folder.with_name(folder.name.rstrip("0123456789")) / own.name
+    return shared if shared.exists() and not own.exists() else own

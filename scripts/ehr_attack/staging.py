@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from ehr_attack.errors import UserError
-from ehr_attack.sources import csv_file
+from ehr_attack.sources.csv_table import open_table
 from ehr_attack.sources.duck import copy_to_parquet, identifier, is_no_space, read_sql, session
 from ehr_attack.storage import atomic_path, write_json
 from ehr_attack.suppression import count_text
@@ -32,27 +32,26 @@ def stage_csv(
     optional: Mapping[str, str] | None = None,
     **placeholders: str,
 ) -> int:
-    """Read `source_file` (CSV or CSV.gz) once; write what `sql_dir/<table>.sql` selects from it as Parquet.
+    """Read `source_file` once; write what `sql_dir/<table>.sql` selects from it as Parquet.
 
-    table: lower-case name. types: DuckDB types of the columns that are read, by lower-case name. optional: types of
-    columns that the file may lack; the SQL text names such a column as `{column}`, which becomes NULL then.
-    placeholders: what replaces `{name}` in the SQL text. Rows are sorted by all columns. Memory stays within
-    `memory_limit_gb` whatever the size of the file. Returns the number of rows kept; `rows_file(out)` also tells how
-    many were read. Raises UserError, and writes nothing, when the file is
-    damaged, lacks a column, has no rows, or holds a value of the wrong type.
+    source_file: CSV or CSV.gz, or a folder of parts in either form. table: lower-case name. types: DuckDB types of the
+    columns that are read, by lower-case name. optional: types of columns that the file may lack; the SQL text names
+    such a column as `{column}`, which becomes NULL then. placeholders: what replaces `{name}` in the SQL text. Rows are
+    sorted by all columns. Memory stays within `memory_limit_gb`, and what Python takes, whatever the size of the file.
+    Returns the number of rows kept; `rows_file(out)` also tells how many were read. Raises UserError, and writes
+    nothing, when the file is damaged, lacks a column, has no rows, or holds a value of the wrong type.
     """
-    source_file = Path(source_file)
-    header = csv_file.read_header(source_file)
-    present = {column: kind for column, kind in (optional or {}).items() if column in header}
-    scan = csv_file.scan(source_file, header, {**types, **present})
-    select = read_sql(sql_dir, table, **placeholders, **names_or_null(optional or {}, present))
+    source = open_table(source_file)
+    select = read_sql(sql_dir, table, **placeholders, **names_or_null(optional or {}, source.columns))
+    _log.info("%s: reading %.1f MB", source.path.name, source.size_bytes / 1e6)
     return stage_selection(
         table,
-        scan,
+        source.scan(types, optional),
         select,
-        source_file,
         out,
-        explain=lambda error: csv_file.explain(error, source_file, types),
+        name=source.path.name,
+        check=source.check,
+        explain=lambda error: source.explain(error, types),
         threads=threads,
         memory_limit_gb=memory_limit_gb,
     )
@@ -62,9 +61,10 @@ def stage_selection(
     view: str,
     scan: str,
     select: str,
-    source_file: Path,
     out: Path,
     *,
+    name: str,
+    check: Callable[[], None],
     explain: Callable[[duckdb.Error], UserError],
     threads: int,
     memory_limit_gb: float = 2.0,
@@ -72,15 +72,14 @@ def stage_selection(
 ) -> int:
     """Write what `select` reads from the table expression `scan`, known as `view`, as Parquet sorted by all columns.
 
-    source_file: where it all comes from, for the log; a gzip file is checked to its end. explain: what an error of
+    name: of the source, for the log. check: raises UserError when the source is damaged. explain: what an error of
     DuckDB means to a user. out_rows: where the numbers of rows go, by default `rows_file(out)`. Returns the number of
     rows kept.
     """
     start = time.monotonic()
-    _log.info("%s: reading %.1f MB", source_file.name, csv_file.size_bytes(source_file) / 1e6)
     with (
         atomic_path(out) as temporary,
-        checked_to_its_end(source_file),
+        checked_besides(check),
         session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
     ):
         try:
@@ -93,7 +92,7 @@ def stage_selection(
                 raise  # the session says what to do
             raise explain(error) from None
     write_rows(out_rows or rows_file(out), read=read, kept=kept)
-    log_kept(source_file.name, kept, start)
+    log_kept(name, kept, start)
     return kept
 
 
@@ -113,10 +112,13 @@ def write_rows(out: Path, *, read: int | None, kept: int) -> None:
 
 
 def rows_scanned(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """How many rows the last query read, from its profile, so that nothing is read twice; None if it does not tell."""
+    """How many rows of all files the last query read, from its profile, so that nothing is read twice.
+
+    None if the profile does not tell.
+    """
     profile = json.loads(connection.get_profiling_information())
     scans = [operator["rows_scanned"] for operator in _operators(profile) if operator.get("type") == "TABLE_SCAN"]
-    return int(scans[0]) if len(scans) == 1 else None
+    return sum(map(int, scans)) if scans else None
 
 
 def _operators(profile: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -143,13 +145,10 @@ def log_kept(name: str, kept: int, start: float) -> None:
 
 
 @contextmanager
-def checked_to_its_end(path: Path) -> Iterator[None]:
-    """Check a gzip file in the background; its verdict comes before any error that damaged bytes led to."""
-    if not csv_file.is_gzip(path):
-        yield
-        return
+def checked_besides(check: Callable[[], None]) -> Iterator[None]:
+    """Run `check` in the background; its verdict comes before any error that damaged bytes led to."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        verdict = pool.submit(csv_file.check_gzip, path)
+        verdict = pool.submit(check)
         try:
             yield
         except UserError as error:

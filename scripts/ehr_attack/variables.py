@@ -87,6 +87,11 @@ def item_ids(variables: Sequence[Variable], table: str, kind: str = "mimic3") ->
     return tuple(sorted(ids))
 
 
+def item_list(variables: Sequence[Variable], table: str, kind: str) -> str:
+    """The same as the inside of an SQL list; NULL, which matches nothing, where a profile has no item of the table."""
+    return ", ".join(map(str, item_ids(variables, table, kind))) or "NULL"
+
+
 def _variable(row: dict[str, str], path: Path) -> Variable:
     try:
         return Variable(

@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ehr_attack.cohort_data import load_cohort
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
+from ehr_attack.folds import assign_folds
 from ehr_attack.sources import find_tables
+from ehr_attack.training import train_fold
 from ehr_attack.variables import load_variables
 from mimic3_builder import Extracted, extract_staged, staged
 
 NAMES = [variable.name for variable in load_variables()]
+FOLDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +176,53 @@ def test_values_after_hour_48_change_nothing(tables, tmp_path, carry_in):
             ]
         )
     assert made[0] == made[1]
+
+
+def scalers(result: Extracted, folds: Path) -> list[dict]:
+    """The preprocessing that a training on each fold's other patients fits, of the model that one epoch makes."""
+    settings = {
+        **{"epochs": 1, "batch_size": 64, "lr": 0.001, "class_balance": "none", "inputs": "values", "tune": False},
+        **{"device": "cpu", "precision": "float32"},
+    }
+    cohort = load_cohort(
+        features_of(result), result.folder / "stays.parquet", folds, variables=load_variables(), window_hours=48
+    )
+    return [
+        train_fold(
+            cohort=cohort, fold=fold, model_name="lstm", seed=0, imputation="forward", settings=settings
+        ).preprocessing.to_dict()
+        for fold in range(FOLDS)
+    ]
+
+
+def with_noise_of(tables: dict[str, Path], subjects: set[int], folder: Path) -> dict[str, Path]:
+    """Replace every value of these patients, at whatever time."""
+    folder.mkdir()
+    rng, noisy = np.random.default_rng(9), dict(tables)
+    for table in ("chartevents", "labevents"):
+        events = pd.read_parquet(tables[table])
+        theirs = events["subject_id"].isin(subjects)
+        assert theirs.sum() > 1000
+        events.loc[theirs, "value"] = rng.uniform(1, 200, int(theirs.sum()))
+        noisy[table] = folder / f"{table}.parquet"
+        events.to_parquet(noisy[table], index=False)
+    return noisy
+
+
+def test_values_of_held_out_patients_change_no_scaler_of_their_fold(tables, extract, tmp_path):
+    """From the staged rows on; the scalers of all other folds, which learn from these patients, do change."""
+    stays = extract.stays
+    assigned = assign_folds(stays, FOLDS, seed=0)
+    folds = tmp_path / "folds.parquet"
+    assigned.to_parquet(folds, index=False)
+    before = scalers(extract, folds)
+    fold_of = stays.merge(assigned, on="stay_id").groupby("subject_id")["fold"].first()
+    for fold in range(FOLDS):
+        noisy = with_noise_of(tables, set(fold_of.index[fold_of == fold]), tmp_path / f"noise_{fold}")
+        result = extract_staged(noisy, tmp_path / f"fold_{fold}")
+        assert result.stays["stay_id"].tolist() == stays["stay_id"].tolist()
+        after = scalers(result, folds)
+        assert [a == b for a, b in zip(before, after, strict=True)] == [other == fold for other in range(FOLDS)]
 
 
 def test_one_thread_and_two_give_the_same_bytes(demo, tables, extract, tmp_path):

@@ -94,6 +94,17 @@ def test_a_code_by_hand(records, tmp_path):
     assert (line["findings"], line["failing"]) == ("", "")
 
 
+def test_numbers_that_are_none_or_huge_are_counted_as_outside(records, tmp_path):
+    """They change neither the quantiles in the middle nor the count of the rest; NaN is taken for the largest."""
+    stay = some_stay(records)
+    for value in ("NaN", "inf", "-inf", "1e308", "-1e308", "-1", *range(130, 150)):
+        stay.lab(SODIUM, value, hour=1)
+    line = audited(records.write(tmp_path / "source"), tmp_path).loc[str(SODIUM)]
+    assert (line["n_rows"], line["n_outside"]) == (26, 6)
+    # -inf, -1e308 and -1 come first, so that the 13th of 26 values is the 10th of the twenty.
+    assert line["median"] == 139
+
+
 def test_codes_without_a_value_are_listed_with_zeros(records, tmp_path):
     frame = audited(records.write(tmp_path / "source"), tmp_path)
     expected = [str(item.item_id) for variable in load_variables() for item in items_of(variable)]

@@ -26,6 +26,8 @@ from ehr_attack.estimate.presentation import as_data, as_text, bytes_text, gpu_b
 from ehr_attack.estimate.settings import configured, merged
 from ehr_attack.estimate.workload import Workload
 from ehr_attack.paths import PROJECT_DIR
+from ehr_attack.synthetic import generate
+from ehr_attack.variables import items_of, load_variables
 from mimic3_builder import HEART_RATE, SODIUM, Records
 from physionet2012_builder import write_set
 
@@ -153,6 +155,7 @@ def test_seeds_models_and_modes_multiply_jobs(config):
     jobs = {rule.rule: rule.jobs for rule in plan.rules}
     assert (jobs["train"], jobs["attack"], jobs["merge_attack"]) == (3 * 5, 2 * 3 * 5 * 4, 2 * 3 * 5)
     assert (jobs["susceptibility"], jobs["plot_attack"], jobs["evaluate"]) == (2, 2, 1)
+    assert (jobs["audit"], jobs["plot_cohort"]) == (1, 1)
 
 
 @given(st.sampled_from(["synthetic", "physionet2012", "mimic3"]), st.integers(1, 1000))
@@ -190,7 +193,8 @@ def fake_pilot(stays=1000.0, factor=1.0) -> Pilot:
     stage = Measured(rows=1000 * factor, seconds=1.0 * factor, bytes=1e6 * factor, sorted_rows=1000 * factor)
     return Pilot(
         source_stays=stays * 1.1, stays=stays, deaths=stays / 10, variables=19, sample="a sample", exact=False,
-        synthetic=stage, stage=dataclasses.replace(stage, jobs=5, longest=0.5 * factor), extract=stage, features=stage,
+        synthetic=stage, stage=dataclasses.replace(stage, jobs=7, longest=0.5 * factor), audit=stage, extract=stage,
+        features=stage,
     )  # fmt: skip
 
 
@@ -320,14 +324,31 @@ def test_at_most_is_never_less_than_about(config, stays, steps, lambdas):
         assert 0 < rule.longest <= rule.seconds * (1 + 1e-9) or not rule.seconds
 
 
-def test_sorting_beyond_duckdbs_limit_needs_room_on_disk(config):
-    """40 M rows of 120 bytes are 4.8 GB, of which 2 GB stay in memory."""
+@pytest.mark.parametrize(
+    ("rule", "rows", "memory_mb", "memory", "spilled"),
+    [
+        # Of 600 MB a job, 350 are DuckDB's; 10 M rows of 120 bytes are 1.2 GB.
+        pytest.param("stage", 10e6, 600, 260e6 + 350e6, 850e6, id="a table too large"),
+        pytest.param("stage", 2e6, 600, 260e6 + 240e6, 0, id="a table that fits"),
+        pytest.param("stage", 10e6, 1450, 260e6 + 1.2e9, 0, id="a larger limit"),
+        # The audit groups what all tables keep, 205 bytes a row.
+        pytest.param("audit", 10e6, 600, 260e6 + 350e6, 1700e6, id="an audit too large"),
+        pytest.param("audit", 1e6, 600, 260e6 + 205e6, 0, id="an audit that fits"),
+    ],
+)
+def test_what_duckdb_may_not_hold_needs_room_on_disk(config, rule, rows, memory_mb, memory, spilled):
     pilot = fake_pilot()
-    pilot = dataclasses.replace(pilot, stage=dataclasses.replace(pilot.stage, sorted_rows=40e6))
-    plan = make_plan(config, pilot, fake_calibration(), workload(config), cores=2)
-    assert plan.temporary_bytes == pytest.approx(2.8e9)
-    assert rule_of(plan, "stage").memory_bytes == pytest.approx(260e6 + 2e9)
-    assert plan_of(config).temporary_bytes == 0
+    pilot = dataclasses.replace(pilot, **{rule: dataclasses.replace(getattr(pilot, rule), sorted_rows=rows)})
+    limited = changed(config, source__memory_mb=memory_mb)
+    plan = make_plan(limited, pilot, fake_calibration(), workload(config), cores=2)
+    assert rule_of(plan, rule).memory_bytes == pytest.approx(memory)
+    assert plan.temporary_bytes == pytest.approx(spilled)
+
+
+def test_figures_of_the_cohort_grow_with_their_resolution(config):
+    """The flow is 90 kB at 150 dpi: half of it SVG, half PNG, which has four times the pixels at 300 dpi."""
+    sizes = [rule_of(plan_of(changed(config, plots__dpi=dpi)), "plot_cohort").disk_bytes for dpi in (150, 300)]
+    assert sizes == pytest.approx([90e3, 45e3 + 4 * 45e3])
 
 
 def test_scaled_seconds_leaves_the_fixed_part_alone():
@@ -342,19 +363,64 @@ def test_a_pilot_of_all_synthetic_stays_is_exact(config):
     pilot = run_pilot(changed(config, synthetic__stays=60), {})
     assert pilot.exact and pilot.source_stays == 60 and 20 < pilot.stays <= 60
     assert pilot.features.rows == pilot.stays * 48
-    assert pilot.stage.jobs == 5 and pilot.synthetic.rows == 60
+    assert pilot.stage.jobs == 7 and pilot.synthetic.rows == 60
 
 
-def test_a_pilot_of_some_synthetic_stays_is_scaled_by_their_number(config, monkeypatch):
+def dictionary_rows(config, folder):
+    """Rows of the generator's two dictionaries, header lines left out."""
+    generate(folder, **changed(config, synthetic__stays=20)["synthetic"])
+    return sum(len(gzip.open(folder / f"{name}.csv.gz").readlines()) - 1 for name in ("D_ITEMS", "D_LABITEMS"))
+
+
+def test_a_pilot_of_some_synthetic_stays_is_scaled_by_their_number(config, tmp_path, monkeypatch):
+    """All but the dictionaries and the audit's line a code, which are as long for any number of stays."""
     monkeypatch.setattr(samples, "SYNTHETIC_STAYS", 60)
     whole = run_pilot(changed(config, synthetic__stays=60), {})
     scaled = run_pilot(changed(config, synthetic__stays=600), {})
     assert not scaled.exact
     for name in ("stays", "deaths", "source_stays"):
         assert getattr(scaled, name) == pytest.approx(10 * getattr(whole, name))
-    for name in ("synthetic", "stage", "extract", "features"):
+    for name in ("synthetic", "extract", "features"):
         assert getattr(scaled, name).rows == pytest.approx(10 * getattr(whole, name).rows)
+    for name in ("extract", "features"):
         assert getattr(scaled, name).bytes == pytest.approx(10 * getattr(whole, name).bytes, rel=1e-6)
+    fixed = dictionary_rows(config, tmp_path)
+    assert fixed > 50
+    assert scaled.stage.rows - fixed == pytest.approx(10 * (whole.stage.rows - fixed))
+    for name in ("synthetic", "stage"):
+        assert 9 * getattr(whole, name).bytes < getattr(scaled, name).bytes < 10 * getattr(whole, name).bytes
+    assert (scaled.audit.rows, scaled.audit.bytes) == (whole.audit.rows, whole.audit.bytes)
+    assert scaled.audit.sorted_rows == scaled.stage.rows > 9 * whole.audit.sorted_rows
+
+
+def test_the_audit_of_a_pilot_has_a_line_a_code_and_a_check(config):
+    """A line an item id of the clinical profile, seven of rows read, and 19 checks (some come once an event table)."""
+    pilot = run_pilot(changed(config, synthetic__stays=60), {})
+    codes = sum(len(items_of(variable)) for variable in load_variables())
+    assert (codes, pilot.audit.rows) == (37, 37 + 7 + 19)
+    assert pilot.audit.seconds > 0
+
+
+def test_a_sample_that_fails_its_audit_says_so_unless_acknowledged(config, tmp_path):
+    """The extract would stop there too, and hours of reading later."""
+    from ehr_attack.sources import find_tables
+
+    folder = mimic3_folder(tmp_path / "tables")
+    text = "itemid,label,fluid\n50983,Sodium,Urine\n"
+    (folder / "D_LABITEMS.csv").write_text(text)
+    mimic3 = changed(config, source__kind="mimic3", source__path=str(folder))
+    with pytest.raises(UserError, match=r"item-id audit: .*\n  fluid:50983: .*Urine"):
+        run_pilot(mimic3, find_tables("mimic3", folder))
+    pilot = run_pilot(changed(mimic3, source__acknowledged=["fluid:50983"]), find_tables("mimic3", folder))
+    assert (pilot.stays, pilot.stage.jobs) == (10, 6)
+
+
+def test_a_sample_need_not_have_the_rows_of_a_full_release(config, tmp_path):
+    from ehr_attack.sources import find_tables
+
+    folder = mimic3_folder(tmp_path / "tables")
+    mimic3 = changed(config, source__kind="mimic3", source__path=str(folder), source__full_release=True)
+    assert run_pilot(mimic3, find_tables("mimic3", folder)).stays == 10
 
 
 def lines_file(path, count, compressed):
@@ -372,6 +438,35 @@ def test_the_beginning_of_a_table_ends_with_a_whole_line(tmp_path, monkeypatch, 
     content = gzip.decompress(sample.read_bytes()) if compressed else sample.read_bytes()
     assert sample != file and content.endswith(b"\n") and len(content) == 400_000
     assert factor == pytest.approx(2_000_020 / 400_011, rel=0.25 if compressed else 1e-9)
+
+
+def parts_folder(folder):
+    """A table of 300 lines of 20 bytes in three parts, the second compressed; each has a header line of 20 bytes."""
+    folder.mkdir()
+    for number, suffix in enumerate((".csv", ".csv.gz", ".csv")):
+        lines_file(folder / f"part-{number}{suffix}", 100, suffix.endswith("gz"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("count", "lines"),
+    [(1000, [49]), (2020 + 1010, [100, 49]), (2 * 2020 + 15, [100, 100]), (2 * 2020 + 25, [100, 100, 0])],
+)
+def test_the_first_parts_of_a_folder_are_taken(tmp_path, monkeypatch, count, lines):
+    """The last of them to a whole line, and not at all where that is not even its header."""
+    monkeypatch.setattr(samples, "EVENT_BYTES", count)
+    folder = parts_folder(tmp_path / "CHARTEVENTS")
+    sample, factor = samples._beginning(folder, tmp_path / "chartevents.csv.gz")
+    assert sample != folder and factor > 1
+    files = sorted(sample.iterdir())
+    found = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files]
+    assert [text.count(b"\n") - 1 for text in found] == lines
+    assert all(text.startswith(b"row_id,") and text.endswith(b"\n") for text in found)
+
+
+def test_a_small_folder_of_parts_is_taken_whole(tmp_path):
+    folder = parts_folder(tmp_path / "CHARTEVENTS")
+    assert samples._beginning(folder, tmp_path / "chartevents.csv.gz") == (folder, 1.0)
 
 
 def test_a_small_table_is_taken_whole(tmp_path):
@@ -437,6 +532,25 @@ def test_a_cut_event_table_keeps_the_cohort_and_scales_its_values(config, tmp_pa
     assert not pilot.exact
     assert (pilot.source_stays, pilot.stays) == (40, 38)
     assert pilot.extract.rows == pytest.approx(38 * 50, rel=0.35)
+
+
+def test_a_table_in_parts_is_sampled_like_one_in_a_file(config, tmp_path, monkeypatch):
+    from ehr_attack.sources import find_tables
+
+    folder = mimic3_folder(tmp_path / "tables", patients=40)
+    mimic3 = changed(config, source__kind="mimic3", source__path=str(folder))
+    whole = run_pilot(mimic3, find_tables("mimic3", folder))
+    head, *lines = (folder / "CHARTEVENTS.csv").read_text().splitlines(keepends=True)
+    (folder / "CHARTEVENTS.csv").unlink()
+    (folder / "CHARTEVENTS").mkdir()
+    for number in range(4):
+        (folder / "CHARTEVENTS" / f"part-{number}.csv").write_text("".join([head, *lines[number::4]]))
+    in_parts = run_pilot(mimic3, find_tables("mimic3", folder))
+    assert in_parts.exact and in_parts.extract.rows == whole.extract.rows
+    monkeypatch.setattr(samples, "EVENT_BYTES", 60_000)
+    sampled = run_pilot(mimic3, find_tables("mimic3", folder))
+    assert not sampled.exact and sampled.stays == whole.stays
+    assert sampled.extract.rows == pytest.approx(whole.extract.rows, rel=0.35)
 
 
 def test_records_of_physionet2012_are_counted_by_their_outcomes(config, tmp_path, monkeypatch):

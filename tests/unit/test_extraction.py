@@ -119,9 +119,9 @@ def test_fahrenheit_is_converted_before_the_plausible_range_is_applied(records, 
 @pytest.mark.parametrize(
     ("item", "values", "kept"),
     [
-        (SBP, [0, -5, 11647, 400.001, "NaN", "inf", "-inf", "1e999", 0.001, 400], [0.001, 400]),
+        (SBP, [0, -1, 11647, 400.001, "NaN", "inf", "-inf", "1e308", "1e999", 0.001, 400], [0.001, 400]),
         (SPO2, [0, 101, 100], [100]),
-        (CREATININE, [0, 138, 0.1, 66], [0.1, 66]),
+        (CREATININE, [0, 138, "nan", "Infinity", "-1e308", "1e308", "-1", 0.1, 66], [0.1, 66]),
         (PH, [6.3, 8.41, 74, 6.31, 8.4], [6.31, 8.4]),
     ],
 )

@@ -1,7 +1,9 @@
 """The chart of the cohort flow: what its boxes say, that nothing small shows, and that texts stay in their boxes."""
 
+import re
 from itertools import pairwise
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import BboxBase
 
+from ehr_attack.features import build_features
 from ehr_attack.figures import flow, names
 from ehr_attack.figures.flow import flow_boxes, plot_flow
 from ehr_attack.figures.style import new_figure, use_style
 from ehr_attack.storage import write_json
-from ehr_attack.summaries.cohort import flow_table
+from ehr_attack.summaries.cohort import flow_table, write_cohort_tables
+from ehr_attack.variables import load_variables
+from mimic3_builder import INTIME, Records, a_usual_stay, extracted, moment
 
 LABELS = [
     "age below 18 years or unknown",
@@ -81,6 +86,71 @@ def test_texts_stay_inside_their_boxes_and_boxes_apart(style):
         assert not any(frame.overlaps(other) for other in frames[index + 1 :])
     ordered = sorted(texts, key=lambda text: -text.y0)
     assert not any(a.overlaps(b) for a, b in pairwise(ordered))
+
+
+# Stays that break each rule, and how many of them died; then those that break none.
+EXCLUDED = {
+    "age": (11, 0),
+    "time_order": (12, 0),
+    "organ_donor": (13, 13),
+    "icu_hours": (14, 0),
+    "hospital_hours": (15, 15),
+    "full_window": (16, 16),
+    "no_measurement": (17, 0),
+}
+
+
+def records_of_each_exclusion() -> Records:
+    """98 patients of one stay for the exclusions, and 20 for the cohort, of whom 10 died."""
+    records = Records()
+    stays = {
+        "age": lambda: records.patient(born="2100-01-01").stay(),
+        "time_order": lambda: records.patient().stay(dischtime=moment(INTIME, -9)),
+        "organ_donor": lambda: records.patient().stay(diagnosis="ORGAN DONOR", died_at_hour=60),
+        "icu_hours": lambda: records.patient().stay(hours=47),
+        "hospital_hours": lambda: records.patient().stay(died_at_hour=20),
+        "full_window": lambda: records.patient().stay(died_at_hour=40),
+        "no_measurement": lambda: records.patient().stay(),
+    }
+    for rule, (count, _) in EXCLUDED.items():
+        for _ in range(count):
+            stays[rule]()
+    for number in range(20):
+        a_usual_stay(records, died_at_hour=60 if number % 2 else None)
+    return records
+
+
+def test_json_csv_and_figure_tell_the_same_numbers(tmp_path):
+    """From the records: of 118 stays, 11, 12, ... are excluded in turn; 54 died, of whom 13, 15 and 16 go."""
+    left, deaths, expected = 118, 54, [(0, 118, 118, 54)]
+    for excluded, died in EXCLUDED.values():
+        left, deaths = left - excluded, deaths - died
+        expected.append((excluded, left, left, deaths))
+    assert expected[-1] == (17, 20, 20, 10)
+    made = extracted(records_of_each_exclusion(), tmp_path)
+
+    json_steps = made.flow["steps"]
+    columns = ("excluded_stays", "stays", "patients", "deaths")
+    assert [step["key"] for step in json_steps] == ["all", *EXCLUDED]
+    assert [tuple(step[column] for column in columns) for step in json_steps] == expected
+
+    flow_file, features = made.folder / "cohort_flow.json", made.folder / "features.parquet"
+    names_of_all = [variable.name for variable in load_variables()]
+    files = {"stays": made.folder / "stays.parquet", "measurements": made.folder / "measurements.parquet"}
+    build_features(**files, variable_names=names_of_all, window_hours=48, carry_in_hours=0, out=features)
+    write_cohort_tables(
+        stays=files["stays"], features=features, flow=flow_file, profile="clinical", out_dir=tmp_path / "tables"
+    )
+    table = pd.read_csv(tmp_path / "tables" / "cohort_flow.csv").fillna({"excluded_stays": 0})
+    assert table["step"].tolist() == [step["label"] for step in json_steps]
+    assert [tuple(map(int, row)) for row in table[list(columns)].itertuples(index=False)] == expected
+
+    plot_flow(flow=flow_file, out_dir=tmp_path / "figures", dpi=60, style="paper")
+    svg = (tmp_path / "figures" / f"{names.COHORT_FIGURES[0]}.svg").read_text()
+    drawn = re.findall(r"<!-- (.*?) -->", svg)  # what each group of glyphs says
+    assert [int(n) for n in re.findall(r"Excluded: (\d+) stays", "\n".join(drawn))] == [n for n, *_ in expected[1:]]
+    shown = re.findall(r"(\d+) ICU stays, (\d+) patients\n(\d+) deaths", "\n".join(drawn))
+    assert [tuple(map(int, numbers)) for numbers in shown] == [expected[0][1:], expected[-1][1:]]
 
 
 def test_the_files_have_their_name_and_the_same_bytes_again(tmp_path):

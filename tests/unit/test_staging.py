@@ -303,6 +303,6 @@ def test_a_missing_file(tmp_path):
 
 def test_too_little_memory_is_said_as_such(tmp_path, labs):
     file = written(tmp_path, labs.csv("labevents"))
-    assert_refused_for_memory = pytest.raises(UserError, match="Raise the memory limit")
+    assert_refused_for_memory = pytest.raises(UserError, match=r"Raise source\.memory_mb")
     with assert_refused_for_memory:
         stage("labevents", file, memory_limit_gb=0.002)

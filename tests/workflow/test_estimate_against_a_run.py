@@ -57,6 +57,7 @@ def test_the_sample_is_the_whole_cohort_so_its_counts_are_exact(results, estimat
     assert estimated["source"]["exact"]
     assert estimated["cohort_stays"] == rows([results / "extract/stays.parquet"])
     assert rules["stage"]["rows"] == rows((results / "extract/staged").glob("*.parquet"))
+    assert rules["audit"]["rows"] == rows((results / "audit").glob("*.parquet"))
     assert rules["extract"]["rows"] == rows([results / "extract/measurements.parquet"])
     assert rules["features"]["rows"] == rows([results / "features/features.parquet"])
     assert rules["train"]["rows"] == rows(results.glob("models/*/*/*/predictions.parquet"))
@@ -84,11 +85,9 @@ def test_outcome_rows_are_bounded_where_the_model_decides(finished, estimated, t
 def test_disk_of_the_first_stages_is_exact(results, estimated):
     """The same records give the same bytes, however many threads wrote them."""
     rules = estimated["rules"]
-    tables = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS")
-    assert rules["synthetic"]["disk_bytes"] == sum(
-        (results / f"source/{name}.csv.gz").stat().st_size for name in tables
-    )
+    assert rules["synthetic"]["disk_bytes"] == size(results / "source")
     assert rules["stage"]["disk_bytes"] == size(results / "extract/staged")
+    assert rules["audit"]["disk_bytes"] == size(results / "audit")
     extracted = [results / "extract" / name for name in ("stays.parquet", "measurements.parquet")]
     # A few bytes in the stays are their own source's name.
     assert rules["extract"]["disk_bytes"] == pytest.approx(sum(path.stat().st_size for path in extracted), rel=1e-3)
@@ -101,7 +100,8 @@ def test_disk_of_every_stage_is_within_a_factor_of_three(results, estimated):
         ("train", "evaluate"): size(results / "models"),
         ("attack", "merge_attack"): size(results / "attacks"),
         ("susceptibility",): size(results / "susceptibility"),
-        ("plot_model", "plot_attack"): size(results / "figures"),
+        ("plot_cohort",): sum(path.stat().st_size for path in (results / "figures").glob("flow.*")),
+        ("plot_cohort", "plot_model", "plot_attack"): size(results / "figures"),
         ("tables",): size(results / "tables"),
         ("report",): size(results / "report"),
     }

@@ -260,7 +260,7 @@ MISTAKES = [
     ),
     Mistake(
         10, "a charted value repeated for every ICU stay of its patient",
-        "workflow/sql/mimic3/placed.sql",
+        "workflow/sql/mimic/placed.sql",
         "coalesce(events.stay_id, reviewed.stay_id) = reviewed.stay_id",
         "coalesce(events.stay_id, reviewed.stay_id) > 0",
         "test_10_a_charted_value_counts_in_one_stay_of_an_admission",

@@ -19,6 +19,8 @@ CONFIG_EDITS = {
     "synthetic.seed": (7, {"synthetic", "stage", *AFTER_STAGE}),
     "source.profile": ("reproduction2023", {"stage", *AFTER_STAGE}),
     "source.acknowledged": (["fluid:51478"], {"audit", *REPORT}),
+    "source.full_release": (True, {"audit", *REPORT}),
+    "source.memory_mb": (700, {"report"}),
     "cohort.min_icu_hours": (50, {"extract", *AFTER_EXTRACT}),
     "features.carry_in_hours": (6, {"extract", *AFTER_EXTRACT}),
     "features.imputation": ("linear", {"train", *AFTER_TRAIN}),
@@ -50,18 +52,31 @@ CODE_EDITS = {
     "scripts/train.py": {"train", *AFTER_TRAIN},
     "scripts/ehr_attack/report.py": {"report"},
     "scripts/ehr_attack/figures/models.py": {"plot_model", "report"},
-    "workflow/sql/mimic3/labevents.sql": {"stage", *AFTER_STAGE},
+    "workflow/sql/mimic/labevents.sql": {"stage", *AFTER_STAGE},
+    "workflow/sql/mimic/d_items.sql": {"stage", "audit", *REPORT},
+    "workflow/sql/mimic/d_labitems.sql": {"stage", "audit", *REPORT},
     "workflow/sql/mimic3/candidates.sql": {"extract", *AFTER_EXTRACT},
-    "workflow/sql/mimic3/audit.sql": {"audit", *REPORT},
+    "workflow/sql/mimic/audit.sql": {"audit", *REPORT},
+    "workflow/sql/mimic/integrity.sql": {"audit", *REPORT},
     "workflow/sql/common/item_audit.sql": {"audit", *REPORT},
+    "workflow/sql/mimic3/integrity_births.sql": {"audit", *REPORT},
+    "workflow/sql/mimic4/candidates.sql": set(),
+    "workflow/sql/physionet2012/audit.sql": set(),
+    "workflow/sql/physionet2012/integrity.sql": set(),
     "scripts/ehr_attack/data/item_checks.csv": {"audit", *REPORT},
+    "scripts/ehr_attack/data/items.csv": {"audit", *REPORT},
+    "scripts/ehr_attack/data/units.csv": {"audit", *REPORT},
+    "scripts/ehr_attack/data/published_rows.csv": {"audit", *REPORT},
+    "scripts/ehr_attack/audit.py": {"audit", *REPORT},
     "scripts/ehr_attack/integrity.py": {"audit", *REPORT},
     "scripts/ehr_attack/figures/flow.py": {"plot_cohort", "report"},
-    "workflow/sql/mimic3/placed.sql": {"extract", *AFTER_EXTRACT},
+    "workflow/sql/mimic/placed.sql": {"extract", *AFTER_EXTRACT},
     "workflow/sql/physionet2012/records.sql": set(),
     "scripts/ehr_attack/sources/physionet2012_staging.py": set(),
     "scripts/ehr_attack/sources/postgresql_staging.py": set(),
     "scripts/ehr_attack/sources/mimic3_staging.py": {"stage", *AFTER_STAGE},
+    "scripts/ehr_attack/sources/mimic_staging.py": {"stage", *AFTER_STAGE},
+    "scripts/ehr_attack/sources/csv_table.py": {"stage", *AFTER_STAGE},
     "workflow/sql/common/features.sql": {"features", *AFTER_FOLDS},
 }
 
@@ -86,8 +101,9 @@ def test_an_edit_of_code_reruns_what_uses_it(project, file):
     assert set(project.stale_rules()) == CODE_EDITS[file]
 
 
-def test_an_sql_file_of_one_table_restages_that_table_only(project):
-    project.append("workflow/sql/mimic3/labevents.sql", "-- edited\n")
+@pytest.mark.parametrize("table", ["labevents", "d_items"])
+def test_an_sql_file_of_one_table_restages_that_table_only(project, table):
+    project.append(f"workflow/sql/mimic/{table}.sql", "-- edited\n")
     assert project.stale_rules()["stage"] == 1
 
 

@@ -21,7 +21,7 @@ rule audit:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,
@@ -33,8 +33,9 @@ rule audit:
             "audit.py",
             modules=[SOURCE.shape],
             files=[
-                SOURCE.sql_dir / "audit.sql",
-                SOURCE.sql_dir / "integrity.sql",
+                sql_file(SOURCE.sql_dir, "audit"),
+                sql_file(SOURCE.sql_dir, "integrity"),
+                *sorted(SOURCE.sql_dir.glob("integrity_*.sql")),
                 SQL_DIR / "common" / "item_audit.sql",
                 SQL_DIR / "common" / "macros.sql",
                 *(DATA_DIR / f"{stem}.csv" for stem in ("units", "item_checks", "items", "published_rows")),

@@ -4,7 +4,7 @@ from ehr_attack import attacks, mistakes, models
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.figures import names
-from ehr_attack.paths import DATA_DIR, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE
+from ehr_attack.paths import DATA_DIR, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
 from ehr_attack.protocol import PROTOCOL_FILE, protocol_config
 from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind
 from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
@@ -16,7 +16,8 @@ with runtime.clear_errors():
     FROM_SERVER = C["source"]["database"] == "postgresql"
     if FROM_SERVER:
         database_uri()
-        EXTERNAL_TABLES = dict.fromkeys(load_shape(KIND).TABLES)  # in a server, tables have no files
+        # In a server, tables have no files; whether it has the optional ones is seen when they are read.
+        EXTERNAL_TABLES = dict.fromkeys([*load_shape(KIND).TABLES, *load_shape(KIND).OPTIONAL_TABLES])
     else:
         EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
     BY_SET = C["folds"]["method"] == "by_set"

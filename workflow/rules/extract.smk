@@ -11,8 +11,10 @@ STAGED_TABLES = sorted(EXTERNAL_TABLES or SYNTHETIC_FILES)
 VIEWS = {}
 for table in [name for name in STAGED_TABLES if name not in DICTIONARIES]:
     VIEWS.setdefault(load_shape(TABLE_KIND).views(table), []).append(f"{R}/extract/staged/{table}.parquet")
+# What changes no extract: where the tables are (their digests tell what they hold), and what is checked of them.
+SOURCE_PARAMS = block("source", without=["path", "database", "schema", "full_release", "acknowledged", "memory_mb"])
 EXTRACT_SQL = [
-    *(SOURCE.sql_dir / f"{name}.sql" for name in ("candidates", "checks", "placed")),
+    *(sql_file(SOURCE.sql_dir, name) for name in ("candidates", "checks", "placed")),
     *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem not in ("features", "item_audit")),
 ]
 
@@ -31,7 +33,7 @@ rule stage:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,
@@ -40,8 +42,8 @@ rule stage:
         count_rows=FROM_SERVER and C["source"]["full_release"],
         code=lambda wildcards: code(
             "stage.py",
-            modules=[SERVER_STAGING, SOURCE.shape] if FROM_SERVER else [SOURCE.staging],
-            files=[SOURCE.sql_dir / f"{load_shape(TABLE_KIND).views(wildcards.table)}.sql"],
+            modules=[SERVER_STAGING if FROM_SERVER else SOURCE.staging, SOURCE.shape],
+            files=[sql_file(SOURCE.sql_dir, load_shape(TABLE_KIND).views(wildcards.table))],
         ),
     message:
         "Reading table {wildcards.table}"
@@ -64,12 +66,12 @@ rule extract:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,
         views=list(VIEWS),
-        source=block("source", without=["path", "database", "schema", "full_release", "acknowledged"]),
+        source=SOURCE_PARAMS,
         cohort=block("cohort"),
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
         code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),

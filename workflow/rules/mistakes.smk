@@ -32,12 +32,12 @@ rule look_ahead_extract:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=C["source"]["memory_mb"],
         runtime=120,
     params:
         variables=VARIABLES,
         views=list(VIEWS),
-        source=block("source", without=["path", "database", "schema", "full_release", "acknowledged"]),
+        source=SOURCE_PARAMS,
         # At least the stays of the run: two rules of the cohort depend on the window.
         cohort=block("cohort") | {"require_full_window": False, "first_stay_only": False},
         window=LOOK_AHEAD,

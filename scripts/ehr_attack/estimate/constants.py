@@ -31,7 +31,7 @@ FILE_BYTES, OUTCOMES_FILE_BYTES, DESCRIPTION_BYTES = 2_000, 6_000, 4_000
 # Files for people, whose size hardly depends on the cohort: tables, maps, report, figures at 150 dpi. Pairs: where no
 # attack succeeds and maps are empty, and where nearly all succeed.
 TABLES_BYTES, TABLES_BYTES_A_MODE, MAPS_BYTES = 0.02 * MB, 0.14 * MB, 0.05 * MB
-MODEL_FIGURES_BYTES, REPORT_BYTES = 0.37 * MB, 0.3 * MB
+COHORT_FIGURES_BYTES, MODEL_FIGURES_BYTES, REPORT_BYTES = 0.09 * MB, 0.37 * MB, 0.35 * MB
 ATTACK_FIGURES_BYTES, PATIENT_FIGURES_BYTES = (0.4 * MB, 1.5 * MB), (0.1 * MB, 0.7 * MB)
 REPORT_BYTES_A_MODE = (0.4 * MB, 1.75 * MB)
 
@@ -43,14 +43,15 @@ LOAD_BYTES_A_CELL = 15.0
 PREPARE_BYTES_A_CELL = {"forward": 35.0, "linear": 100.0}
 STACK_BYTES_A_CELL = 20.0
 MERGE_BYTES_A_CHANGE, SUSCEPTIBILITY_BYTES_A_CHANGE = 210.0, 140.0
-DUCKDB_MEMORY, DUCKDB_LIMIT, SORT_BYTES_A_ROW = 260 * MB, 2_000 * MB, 120.0
-"""DuckDB sorts what a table keeps; what is beyond its limit goes to a temporary folder beside the results."""
+DUCKDB_MEMORY, SORT_BYTES_A_ROW, GROUP_BYTES_A_ROW = 260 * MB, 120.0, 205.0
+"""DuckDB sorts what a table keeps, and the audit groups the rows of all of them (205 bytes each of 2.5 million staged
+rows); what is beyond the limit of `source.memory_mb` goes to a temporary folder beside the results."""
 
 # Seconds of a job besides its work, as a multiple of what it takes to start a process that can compute with torch.
 STARTS = {
-    "synthetic": 0.2, "stage": 0.17, "extract": 0.2, "features": 0.2, "folds": 0.5, "train": 1.2, "evaluate": 0.45,
-    "attack": 1.1, "merge_attack": 0.22, "susceptibility": 0.22, "plot_model": 0.6, "plot_attack": 0.9,
-    "plot_patients": 0.45, "tables": 0.25, "report": 0.2,
+    "synthetic": 0.2, "stage": 0.17, "audit": 0.2, "extract": 0.2, "features": 0.2, "folds": 0.5, "train": 1.2,
+    "evaluate": 0.45, "attack": 1.1, "merge_attack": 0.22, "susceptibility": 0.22, "plot_cohort": 0.35,
+    "plot_model": 0.6, "plot_attack": 0.9, "plot_patients": 0.45, "tables": 0.25, "report": 0.25,
 }  # fmt: skip
 
 LOAD_SECONDS_A_CELL = 3.0e-7

@@ -10,6 +10,7 @@ from ehr_attack.estimate.calibration import Calibration
 from ehr_attack.estimate.pilot import Measured, Pilot
 from ehr_attack.estimate.plan import Plan, RuleEstimate
 from ehr_attack.estimate.workload import Workload
+from ehr_attack.sources.duck import memory_limit_gb
 
 _ALL_CORRECT = 1.0
 _FULL_DPI = 150
@@ -54,15 +55,17 @@ class _Costs:
     work: Workload
 
     def first_stages(self) -> list[RuleEstimate]:
-        pilot, duckdb = self.pilot, known.DUCKDB_MEMORY
+        pilot = self.pilot
         stages = [
-            self._measured("stage", pilot.stage, duckdb + self._sorted(pilot.stage.sorted_rows), threads=2),
-            self._measured("extract", pilot.extract, duckdb + self._sorted(pilot.extract.sorted_rows), threads=2),
-            self._measured("features", pilot.features, duckdb + self._sorted(pilot.extract.rows)),
+            self._in_duckdb("stage", pilot.stage, threads=2),
+            # Equal rows are looked for in all that was staged, which takes more memory than to sort it.
+            self._in_duckdb("audit", pilot.audit, threads=2, bytes_a_row=known.GROUP_BYTES_A_ROW),
+            self._in_duckdb("extract", pilot.extract, threads=2),
+            self._in_duckdb("features", pilot.features),
         ]
         if pilot.synthetic is None:
             return stages
-        return [self._measured("synthetic", pilot.synthetic, known.LIGHT_MEMORY), *stages]
+        return [self._measured("synthetic", pilot.synthetic, memory=known.LIGHT_MEMORY), *stages]
 
     def folds(self) -> RuleEstimate:
         return self._rule("folds", 1, rows=self.work.stays, disk=self.work.stays * known.FOLD_BYTES + known.FILE_BYTES)
@@ -150,6 +153,7 @@ class _Costs:
         # About half of the bytes are PNG files, whose size grows with the resolution.
         size = 0.5 + 0.5 * (self.config["plots"]["dpi"] / _FULL_DPI) ** 2
         drawn = [
+            self._rule("plot_cohort", 1, disk=known.COHORT_FIGURES_BYTES * size),
             self._rule("plot_model", models, disk=models * known.MODEL_FIGURES_BYTES * size),
             self._rule("plot_attack", pairs, disk=pairs * self._drawn(known.ATTACK_FIGURES_BYTES) * size),
         ]
@@ -227,12 +231,18 @@ class _Costs:
         files = self._pairs * self.work.trainings * files_a_fold
         return len(self.work.models) * of_rows + files * (known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
 
-    @staticmethod
-    def _sorted(rows: float) -> float:
-        return min(rows * known.SORT_BYTES_A_ROW, known.DUCKDB_LIMIT)
+    def _in_duckdb(
+        self, rule: str, measured: Measured, *, threads: int = 1, bytes_a_row: float = known.SORT_BYTES_A_ROW
+    ) -> RuleEstimate:
+        """A rule that sorts or groups rows in DuckDB: what is beyond its limit spills to disk."""
+        limit = memory_limit_gb(self.config["source"]["memory_mb"]) * 1e9
+        need = measured.sorted_rows * bytes_a_row
+        memory = known.DUCKDB_MEMORY + min(need, limit)
+        return self._measured(rule, measured, memory=memory, threads=threads, temporary=max(need - limit, 0.0))
 
-    def _measured(self, rule: str, measured: Measured, memory: float, threads: int = 1) -> RuleEstimate:
-        spilled = max(measured.sorted_rows * known.SORT_BYTES_A_ROW - known.DUCKDB_LIMIT, 0.0)
+    def _measured(
+        self, rule: str, measured: Measured, *, memory: float, threads: int = 1, temporary: float = 0.0
+    ) -> RuleEstimate:
         return self._rule(
             rule,
             measured.jobs,
@@ -242,7 +252,7 @@ class _Costs:
             disk=measured.bytes,
             memory=memory,
             threads=threads,
-            temporary=spilled,
+            temporary=temporary,
         )
 
     def _rule(

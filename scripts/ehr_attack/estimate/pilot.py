@@ -9,10 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ehr_attack.estimate.samples import Sample, draw_sample
+from ehr_attack.audit import audit
+from ehr_attack.estimate.samples import DICTIONARIES, Sample, draw_sample
 from ehr_attack.extraction import extract
 from ehr_attack.features import build_features
+from ehr_attack.integrity import check_integrity
 from ehr_attack.sources import SOURCES, load_shape, load_staging, table_kind
+from ehr_attack.sources.duck import memory_limit_gb
+from ehr_attack.staging import rows_file
 from ehr_attack.storage import read_frame, read_json
 from ehr_attack.variables import Variable, load_variables
 
@@ -24,7 +28,7 @@ _BEFORE_MEASUREMENTS = -2
 class Measured:
     """A stage, scaled to the whole source: rows written, seconds of all its jobs, bytes on disk.
 
-    longest: seconds of the longest job, 0 where there is one; sorted_rows: the most that a job sorts.
+    longest: seconds of the longest job, 0 where there is one; sorted_rows: the most that a job sorts or groups.
     """
 
     rows: float
@@ -47,8 +51,19 @@ class Pilot:
     exact: bool
     synthetic: Measured | None
     stage: Measured
+    audit: Measured
     extract: Measured
     features: Measured
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """The staged sample: files by table and by view; rows: of all tables; fixed: seconds that any such job takes."""
+
+    files: Mapping[str, Path]
+    views: Mapping[str, list[Path]]
+    rows: int
+    fixed: float
 
 
 def run_pilot(config: Mapping[str, Any], tables: Mapping[str, Path]) -> Pilot:
@@ -64,8 +79,9 @@ def run_pilot(config: Mapping[str, Any], tables: Mapping[str, Path]) -> Pilot:
 
 def _measure(config: Mapping[str, Any], sample: Sample, folder: Path) -> Pilot:
     variables = load_variables(config["source"]["profile"], table_kind(config))
-    stage, staged, fixed = _stage(config, sample, variables, folder)
-    seconds, stays_file, measurements_file = _extract(config, staged, variables, folder)
+    stage, staged = _stage(config, sample, variables, folder)
+    audited = _audit(config, staged, variables, folder)
+    seconds, stays_file, measurements_file = _extract(config, staged.views, variables, folder)
     rows = _measurement_rows(measurements_file, variables, sample)
     sampled_rows = pq.read_metadata(measurements_file).num_rows
     growth = rows / sampled_rows
@@ -82,6 +98,7 @@ def _measure(config: Mapping[str, Any], sample: Sample, folder: Path) -> Pilot:
         window_hours=config["features"]["window_hours"],
         carry_in_hours=config["features"]["carry_in_hours"],
         out=features_file,
+        memory_limit_gb=_memory_limit_gb(config),
     )
     features_seconds = time.perf_counter() - start
     return Pilot(
@@ -93,17 +110,24 @@ def _measure(config: Mapping[str, Any], sample: Sample, folder: Path) -> Pilot:
         exact=sample.exact,
         synthetic=_generated(sample),
         stage=stage,
+        audit=Measured(
+            rows=audited.rows,
+            seconds=scaled_seconds(audited.seconds, staged.fixed, stage.rows / staged.rows),
+            bytes=audited.bytes,
+            sorted_rows=stage.rows,
+        ),
         extract=Measured(
             rows=rows,
-            seconds=scaled_seconds(seconds, fixed, growth),
+            seconds=scaled_seconds(seconds, staged.fixed, growth),
             bytes=measurements_file.stat().st_size * growth + stays_file.stat().st_size * stays / sampled_stays,
             sorted_rows=rows,
         ),
         features=Measured(
             rows=pq.read_metadata(features_file).num_rows * stays / sampled_stays,
-            seconds=scaled_seconds(features_seconds, fixed, growth),
+            seconds=scaled_seconds(features_seconds, staged.fixed, growth),
             # What the file holds beside the values, mostly NaN, compresses to nearly nothing.
             bytes=features_file.stat().st_size * growth,
+            sorted_rows=rows,
         ),
     )
 
@@ -118,35 +142,73 @@ def _generated(sample: Sample) -> Measured | None:
     if sample.generate_seconds is None:
         return None
     factor = sample.stays_factor
-    size = sum(path.stat().st_size for path in sample.tables.values())
-    return Measured(rows=sample.stays * factor, seconds=sample.generate_seconds * factor, bytes=size * factor)
+    size = sum(path.stat().st_size * sample.factors.get(table, 1.0) for table, path in sample.tables.items())
+    return Measured(rows=sample.stays * factor, seconds=sample.generate_seconds * factor, bytes=size)
 
 
 def _stage(
     config: Mapping[str, Any], sample: Sample, variables: Sequence[Variable], folder: Path
-) -> tuple[Measured, dict[str, list[Path]], float]:
-    """Stage every sampled table; also the staged files by view, and the seconds that any such job takes at least."""
+) -> tuple[Measured, _Staged]:
+    """Stage every sampled table."""
     kind = table_kind(config)
-    seconds, rows, sizes = {}, {}, {}
-    staged: dict[str, list[Path]] = {}
+    files = {table: folder / f"{table}.parquet" for table in sample.tables}
+    seconds, rows, scaled, size = {}, {}, {}, 0.0
     for table, file in sample.tables.items():
-        out = folder / f"{table}.parquet"
         start = time.perf_counter()
-        rows[table] = load_staging(kind).stage(table, file, out, variables, threads=sample.threads)
-        seconds[table], sizes[table] = time.perf_counter() - start, out.stat().st_size
-        staged.setdefault(load_shape(kind).views(table), []).append(out)
+        rows[table] = load_staging(kind).stage(
+            table, file, files[table], variables, threads=1, memory_limit_gb=_memory_limit_gb(config)
+        )
+        seconds[table] = time.perf_counter() - start
     fixed = min(seconds.values())
-    factors = {table: sample.factors.get(table, 1.0) for table in rows}
-    scaled = {table: scaled_seconds(seconds[table], fixed, factors[table]) for table in rows}
+    for table, file in files.items():
+        factor = sample.factors.get(table, 1.0)
+        scaled[table] = scaled_seconds(seconds[table], fixed, factor)
+        size += file.stat().st_size * factor + rows_file(file).stat().st_size
+    views: dict[str, list[Path]] = {}
+    for table in (name for name in files if name not in DICTIONARIES):
+        views.setdefault(load_shape(kind).views(table), []).append(files[table])
+    scaled_rows = {table: count * sample.factors.get(table, 1.0) for table, count in rows.items()}
     measured = Measured(
-        rows=sum(rows[table] * factors[table] for table in rows),
+        rows=sum(scaled_rows.values()),
         seconds=sum(scaled.values()),
-        bytes=sum(sizes[table] * factors[table] for table in rows),
+        bytes=size,
         jobs=sample.stage_jobs,
         longest=max(scaled.values()),
-        sorted_rows=max(rows[table] * factors[table] for table in rows),
+        sorted_rows=max(scaled_rows.values()),
     )
-    return measured, staged, fixed
+    return measured, _Staged(files, views, sum(rows.values()), fixed)
+
+
+def _audit(config: Mapping[str, Any], staged: _Staged, variables: Sequence[Variable], folder: Path) -> Measured:
+    """Audit the sample. Its rows are the codes that are asked for, however many values they have in the source."""
+    kind = table_kind(config)
+    codes, integrity = folder / "items.parquet", folder / "integrity.parquet"
+    start = time.perf_counter()
+    check_integrity(
+        kind=kind,
+        version=config["source"]["version"],
+        full_release=False,  # a sample has not the rows of the whole
+        tables=staged.views,
+        rows_files={table: rows_file(file) for table, file in staged.files.items()},
+        out=integrity,
+        threads=1,
+        memory_limit_gb=_memory_limit_gb(config),
+    )
+    audit(
+        kind=kind,
+        tables=staged.views,
+        dictionaries={table: file for table, file in staged.files.items() if table in DICTIONARIES},
+        variables=variables,
+        acknowledged=config["source"]["acknowledged"],
+        out=codes,
+        threads=1,
+        memory_limit_gb=_memory_limit_gb(config),
+    )
+    return Measured(
+        rows=sum(pq.read_metadata(file).num_rows for file in (codes, integrity)),
+        seconds=time.perf_counter() - start,
+        bytes=sum(file.stat().st_size for file in (codes, integrity)),
+    )
 
 
 def _extract(
@@ -169,8 +231,13 @@ def _extract(
         out_measurements=measurements,
         out_flow=folder / "flow.json",
         threads=1,
+        memory_limit_gb=_memory_limit_gb(config),
     )
     return time.perf_counter() - start, stays, measurements
+
+
+def _memory_limit_gb(config: Mapping[str, Any]) -> float:
+    return memory_limit_gb(config["source"]["memory_mb"])
 
 
 def _measurement_rows(file: Path, variables: Sequence[Variable], sample: Sample) -> float:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shutil
 import tarfile
 import time
 import zlib
@@ -13,13 +14,17 @@ from typing import Any
 
 from ehr_attack.errors import UserError
 from ehr_attack.sources import find_tables
+from ehr_attack.sources.csv_file import is_gzip
+from ehr_attack.sources.table_files import parts_of
 from ehr_attack.synthetic import generate
 
 SYNTHETIC_STAYS, PHYSIONET_RECORDS = 500, 400
 EVENT_BYTES = 48_000_000
 """How much of each event table of MIMIC-III is read, before compression."""
 
-_DICTIONARIES = ("d_items", "d_labitems")
+DICTIONARIES = ("d_items", "d_labitems")
+"""Tables that say what codes mean: as long in a sample as in the whole source, and read by the audit alone."""
+
 _EVENT_TABLES = ("chartevents", "labevents")
 
 
@@ -40,7 +45,6 @@ class Sample:
     stays: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     generate_seconds: float | None = None
-    threads: int = 1
 
     @property
     def exact(self) -> bool:
@@ -64,14 +68,13 @@ def _synthetic(settings: Mapping[str, Any], folder: Path) -> Sample:
     start = time.perf_counter()
     generate(folder, **{**settings, "stays": stays})
     seconds = time.perf_counter() - start
-    found = find_tables(settings["shape"], folder)
-    tables = {name: path for name, path in found.items() if name not in _DICTIONARIES}
+    tables = find_tables(settings["shape"], folder)
     factor = settings["stays"] / stays
     return Sample(
         tables=tables,
         stays=stays,
         stays_factor=factor,
-        factors=dict.fromkeys(tables, factor),
+        factors={name: factor for name in tables if name not in DICTIONARIES},
         words=f"{stays:,} generated stays",
         whole_stays=True,
         stage_jobs=len(tables),
@@ -81,41 +84,65 @@ def _synthetic(settings: Mapping[str, Any], folder: Path) -> Sample:
 
 def _mimic(tables: Mapping[str, Path], folder: Path) -> Sample:
     """All of the small tables, the beginning of the two large ones."""
-    needed = {name: path for name, path in tables.items() if name not in _DICTIONARIES}
-    factors = {}
+    sampled, factors = dict(tables), {}
     for name in _EVENT_TABLES:
-        needed[name], factors[name] = _beginning(tables[name], folder / f"{name}.csv.gz")
+        sampled[name], factors[name] = _beginning(tables[name], folder / f"{name}.csv.gz")
     return Sample(
-        tables=needed,
+        tables=sampled,
         stays_factor=1.0,
         factors=factors,
         words=f"the small tables and the first {EVENT_BYTES / 1e6:.0f} MB of CHARTEVENTS and LABEVENTS",
         whole_stays=all(factor == 1 for factor in factors.values()),
-        stage_jobs=len(needed),
+        stage_jobs=len(sampled),
     )
 
 
-def _beginning(file: Path, out: Path) -> tuple[Path, float]:
-    """The first EVENT_BYTES of a table, to a whole line; and how many times larger the whole file is.
+def _beginning(table: Path, out: Path) -> tuple[Path, float]:
+    """The first EVENT_BYTES of a table, to a whole line; and how many times larger the whole of it is.
 
-    A table that is not larger is taken as it is.
+    A table that is not larger is taken as it is. Of a folder of parts, the first ones are taken.
     """
-    compressed = file.name.lower().endswith(".gz")
+    if table.is_dir():
+        return _first_parts(table, out.with_name(f"{table.name}_parts"))
+    text, read = _first_bytes(table, EVENT_BYTES)
+    if len(text) < EVENT_BYTES:
+        return table, 1.0
+    target = out if is_gzip(table) else out.with_suffix("")
+    _write_lines(text, target)
+    return target, table.stat().st_size / read
+
+
+def _first_parts(folder: Path, out: Path) -> tuple[Path, float]:
+    parts, left, read_bytes = parts_of(folder), EVENT_BYTES, 0
+    out.mkdir()
+    for part in parts:
+        text, read = _first_bytes(part, left)
+        read_bytes += read
+        if len(text) == left:
+            _write_lines(text, out / part.name)
+            return out, sum(one.stat().st_size for one in parts) / read_bytes
+        shutil.copyfile(part, out / part.name)
+        left -= len(text)
+    return folder, 1.0
+
+
+def _first_bytes(file: Path, count: int) -> tuple[bytes, int]:
+    """The first `count` bytes of what the file holds, and how many bytes of the file they are."""
     try:
         with file.open("rb") as raw:
-            text = gzip.GzipFile(fileobj=raw).read(EVENT_BYTES) if compressed else raw.read(EVENT_BYTES)
-            read = raw.tell()
+            text = gzip.GzipFile(fileobj=raw).read(count) if is_gzip(file) else raw.read(count)
+            return text, raw.tell()
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             f"{file}: the table cannot be read ({type(error).__name__}). Expected a CSV table, or a whole "
             "gzip-compressed one; download it again."
         ) from error
-    if len(text) < EVENT_BYTES:
-        return file, 1.0
-    text = text[: text.rfind(b"\n") + 1]
-    target = out if compressed else out.with_suffix("")
-    target.write_bytes(gzip.compress(text, compresslevel=1) if compressed else text)
-    return target, file.stat().st_size / read
+
+
+def _write_lines(text: bytes, out: Path) -> None:
+    """Write the whole lines of `text`; nothing where it has none, not even a header line."""
+    if lines := text[: text.rfind(b"\n") + 1]:
+        out.write_bytes(gzip.compress(lines, compresslevel=1) if is_gzip(out) else lines)
 
 
 def _physionet2012(tables: Mapping[str, Path], folder: Path) -> Sample:

@@ -5,14 +5,25 @@ import gzip
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from isal import igzip, isal_zlib
 
 from ehr_attack.errors import UserError
 from ehr_attack.sources.duck import quoted
 
 _CHUNK_BYTES = 1 << 20
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, isal_zlib.error)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a file: its column names in lower case, and whether there is a row below it."""
+
+    columns: list[str]
+    has_rows: bool
 
 
 def is_gzip(path: Path) -> bool:
@@ -20,45 +31,42 @@ def is_gzip(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
-def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    return sum(part.stat().st_size for part in path.iterdir()) if path.is_dir() else path.stat().st_size
-
-
 def check_gzip(path: Path) -> None:
     """Decompress the file to its end and compare its checksums, which DuckDB does not.
 
-    Raises UserError when the file is damaged or cut short, as a broken download leaves it.
+    With ISA-L, which takes a quarter of zlib's time. Raises UserError when the file is damaged or cut short, as a
+    broken download leaves it.
     """
     try:
-        with gzip.open(path) as stream:
+        with igzip.open(path) as stream:
             while stream.read(_CHUNK_BYTES):
                 pass
     except (*_DAMAGED, OSError) as error:
         raise _unreadable(path, error) from None
 
 
-def read_header(path: Path) -> list[str]:
-    """The column names of the first line, in lower case. Raises UserError when there is no row below it."""
+def read_header(path: Path) -> Header:
+    """The first line of a file. Raises UserError when the file cannot be read."""
     try:
         with _open_text(path) as lines:
             rows = csv.reader(lines)
-            header = [name.strip().lower() for name in next(rows, [])]
-            has_rows = any(rows)
+            return Header([name.strip().lower() for name in next(rows, [])], any(rows))
     except (*_DAMAGED, OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from None
-    if not has_rows:
-        raise UserError(
-            f"{path}: the table has no rows{'' if header else ' and no header'}. Expected a header line and "
-            "at least one row; the download or export probably stopped early, so make this file again."
-        )
-    return header
+
+
+def no_rows(path: Path, has_header: bool) -> UserError:
+    """What to say of a table without a row."""
+    return UserError(
+        f"{path}: the table has no rows{'' if has_header else ' and no header'}. Expected a header line and "
+        "at least one row; the download or export probably stopped early, so make this file again."
+    )
 
 
 def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
     """A DuckDB table expression over the file, with the declared `types` and text for every other column.
 
-    header: as `read_header` gives it. Raises UserError when a column of `types` is missing or stands there
+    header: the columns of the first line. Raises UserError when a column of `types` is missing or stands there
     twice.
     """
     found = f"Found: {', '.join(header)}."

@@ -9,6 +9,15 @@ from pathlib import Path
 import duckdb
 
 from ehr_attack.errors import UserError
+from ehr_attack.paths import sql_file
+
+PROCESS_MB = 250
+"""Memory that Python and its libraries take in a job besides DuckDB (measured: 170 to 200), in MB."""
+
+
+def memory_limit_gb(job_mb: float) -> float:
+    """The limit for DuckDB, in GB, in a job whose process may take `job_mb` (MB) in all."""
+    return max(100.0, job_mb - PROCESS_MB) / 1000
 
 
 @contextmanager
@@ -34,7 +43,7 @@ def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[
     except duckdb.OutOfMemoryException as error:
         raise UserError(
             f"{scratch.parent}: {memory_limit_gb:g} GB of memory (threads: {threads}) or the disk space here "
-            "was not enough for this step. Raise the memory limit, use fewer threads, or free disk space."
+            "was not enough for this step. Raise source.memory_mb, use fewer threads, or free disk space."
         ) from error
     except duckdb.IOException as error:
         if is_no_space(error):
@@ -53,8 +62,8 @@ def is_no_space(error: duckdb.Error) -> bool:
 
 
 def read_sql(folder: Path, name: str, **placeholders: str) -> str:
-    """The text of `folder/name.sql` with each `{placeholder}` replaced. Raises UserError when missing."""
-    path = Path(folder) / f"{name}.sql"
+    """The text of `paths.sql_file(folder, name)`, each `{placeholder}` replaced. Raises UserError when missing."""
+    path = sql_file(folder, name)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -1,34 +1,7 @@
 """Reading the tables of MIMIC-III from CSV files."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
-from ehr_attack.paths import SQL_DIR
-from ehr_attack.sources.mimic3 import DICTIONARIES, OPTIONAL_COLUMNS, TABLES
-from ehr_attack.staging import stage_csv
-from ehr_attack.variables import Variable, item_ids
+from ehr_attack.sources.mimic_staging import stage_mimic
 
-
-def stage(
-    table: str,
-    source_file: Path,
-    out: Path,
-    variables: Sequence[Variable],
-    *,
-    threads: int,
-    memory_limit_gb: float = 2.0,
-) -> int:
-    """Write what is needed of `table` for `variables` to `out`; see `staging.stage_csv`."""
-    # IN (NULL) is the list that matches nothing: a profile may do without one of the event tables.
-    ids = ", ".join(map(str, item_ids(variables, table))) or "NULL"
-    return stage_csv(
-        table,
-        source_file,
-        out,
-        types={**TABLES, **DICTIONARIES}[table],
-        optional=OPTIONAL_COLUMNS.get(table),
-        sql_dir=SQL_DIR / "mimic3",
-        threads=threads,
-        memory_limit_gb=memory_limit_gb,
-        item_ids=ids,
-    )
+stage = partial(stage_mimic, "mimic3")

@@ -78,7 +78,7 @@ def views(table: str) -> str:
 
 
 def codes(variable: Variable) -> list[dict[str, Any]]:
-    """One row an item id of `variable`: what joins it to the events (`workflow/sql/mimic4/placed.sql`)."""
+    """One row an item id of `variable`: what joins it to the events (`workflow/sql/mimic/placed.sql`)."""
     return [
         {"table_name": variable.table, "item_id": item.item_id, "fahrenheit": item.fahrenheit}
         for item in items_of(variable, "mimic4")

@@ -64,8 +64,9 @@ def _stage_records(
             "records",
             scan,
             select,
-            records,
             staged,
+            name=records.name,
+            check=lambda: None,  # done while they were gathered
             explain=lambda error: _explain(error, records, gathered),
             threads=threads,
             memory_limit_gb=memory_limit_gb,

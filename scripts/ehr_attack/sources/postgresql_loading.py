@@ -12,10 +12,11 @@ import pyarrow as pa
 from adbc_driver_manager import dbapi as adbc
 
 from ehr_attack.errors import UserError
-from ehr_attack.sources import csv_file, find_tables, load_shape
+from ehr_attack.sources import find_tables, load_shape
+from ehr_attack.sources.csv_table import CsvTable, open_table
 from ehr_attack.sources.duck import identifier, is_no_space, quoted, session
 from ehr_attack.sources.postgresql import connected, explained, rows_of, watched
-from ehr_attack.staging import checked_to_its_end
+from ehr_attack.staging import checked_besides
 
 _log = logging.getLogger(__name__)
 
@@ -82,16 +83,16 @@ _RELATIONS = "FROM pg_class INNER JOIN pg_namespace ON pg_namespace.oid = relnam
 def _load(server: Any, schema: str, table: str, file: Path, types: Mapping[str, str]) -> int:
     """Load one table and commit it; returns its rows."""
     start = time.monotonic()
-    header = csv_file.read_header(file)
-    declared = {name: types[name] for name in header if name in types}
+    source = open_table(file)
+    declared = {column: types.get(column, "VARCHAR") for column in source.columns}
     name = f"{identifier(schema)}.{identifier(table)}"
-    columns = ", ".join(f"{identifier(column)} {_type_name(declared.get(column))}" for column in header)
-    _log.info("%s: loading %.1f MB", table, csv_file.size_bytes(file) / 1e6)
+    columns = ", ".join(f"{identifier(column)} {_type_name(kind)}" for column, kind in declared.items())
+    _log.info("%s: loading %.1f MB", table, source.size_bytes / 1e6)
     try:
-        with checked_to_its_end(file):
+        with checked_besides(source.check):
             _execute(server, f"DROP TABLE IF EXISTS {name}")
             _execute(server, f"CREATE TABLE {name} ({columns})")
-            rows = _copy(server, schema, table, file, csv_file.scan(file, header, declared), declared)
+            rows = _copy(server, schema, table, source, declared)
         server.commit()
     except adbc.Error as error:
         raise explained(error, f"table {table}", server) from None
@@ -100,8 +101,8 @@ def _load(server: Any, schema: str, table: str, file: Path, types: Mapping[str, 
     return rows
 
 
-def _copy(server: Any, schema: str, table: str, file: Path, scan: str, types: Mapping[str, str]) -> int:
-    """Stream what `scan` reads from `file` into the new table; returns the number of rows."""
+def _copy(server: Any, schema: str, table: str, source: CsvTable, types: Mapping[str, str]) -> int:
+    """Stream the columns of `types` from `source` into the new table; returns the number of rows."""
     failure: list[Exception] = []
     with (
         tempfile.TemporaryDirectory(prefix="ehr-attack-") as scratch,
@@ -109,16 +110,16 @@ def _copy(server: Any, schema: str, table: str, file: Path, scan: str, types: Ma
         server.cursor() as cursor,
     ):
         try:
-            reader = connection.sql(f"SELECT * FROM {scan}").to_arrow_reader(_BATCH_ROWS)
+            reader = connection.sql(f"SELECT * FROM {source.scan({}, types)}").to_arrow_reader(_BATCH_ROWS)
             batches = pa.RecordBatchReader.from_batches(reader.schema, watched(reader, table, failure))
             return int(cursor.adbc_ingest(table, batches, mode="append", db_schema_name=schema))
         except duckdb.Error as error:
             if isinstance(error, duckdb.OutOfMemoryException) or is_no_space(error):
                 raise  # the session says what to do
-            raise csv_file.explain(error, file, types) from None
+            raise source.explain(error, types) from None
         except (adbc.Error, OSError) as error:
             if failure:
-                raise csv_file.explain(failure[0], file, types) from None
+                raise source.explain(failure[0], types) from None
             raise explained(error, f"table {table}", server) from None
 
 
@@ -127,6 +128,5 @@ def _execute(server: Any, statement: str) -> None:
         cursor.execute(statement)
 
 
-def _type_name(duckdb_name: str | None) -> str:
-    name = duckdb_name or "VARCHAR"
-    return _POSTGRESQL_NAMES.get(name, name)
+def _type_name(duckdb_name: str) -> str:
+    return _POSTGRESQL_NAMES.get(duckdb_name, duckdb_name)

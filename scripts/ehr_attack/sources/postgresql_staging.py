@@ -1,5 +1,6 @@
 """Reading the tables of a source from a PostgreSQL server: the same SELECT texts, run there, streamed, read-only."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,9 @@ from ehr_attack.sources.postgresql import connected, explained, rows_of, watched
 from ehr_attack.sources.table_files import listed
 from ehr_attack.staging import log_kept, names_or_null, rows_file, write_rows, write_sorted
 from ehr_attack.storage import atomic_path
-from ehr_attack.variables import Variable, item_ids
+from ehr_attack.variables import Variable, item_list
 
+_log = logging.getLogger(__name__)
 BATCH_BYTES = 8_000_000
 
 
@@ -37,22 +39,24 @@ def stage(
     schemas: where the table is looked up, in that order; none: where the database user looks by default (search_path).
     The source's SQL text runs in the server, in a read-only transaction. Rows come in batches of about `BATCH_BYTES`,
     so memory stays within `memory_limit_gb` and little more. count_rows: count all rows of the table as well, for which
-    the server reads it once more. Returns the number of rows kept. Raises UserError, and
-    writes nothing, when the server cannot be reached, refuses, lacks the table or a column, has no rows in it, or is
-    lost on the way.
+    the server reads it once more. An optional table that is not there, or not for this user to read, is written without
+    a row. Returns the number of rows kept. Raises UserError, and writes nothing, when the server cannot be reached,
+    refuses, lacks the table or a column, has no rows in it, or is lost on the way.
     """
     start = time.monotonic()
     shape = load_shape(kind)
-    types, optional = shape.TABLES[table], shape.OPTIONAL_COLUMNS.get(table, {})
-    # IN (NULL) is the list that matches nothing: a profile may do without one of the event tables.
-    ids = ", ".join(map(str, item_ids(variables, table, kind))) or "NULL"
+    types, optional = {**shape.TABLES, **shape.DICTIONARIES}[table], shape.OPTIONAL_COLUMNS.get(table, {})
     with (
         atomic_path(out) as temporary,
         session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
         connected(read_only=True, schemas=schemas) as server,
     ):
+        if table in shape.OPTIONAL_TABLES and not _is_readable(server, table):
+            return _stage_nothing(connection, kind, table, types, temporary, rows_file(out))
         found = _check_table(server, table, types, schemas)
-        select = read_sql(SOURCES[kind].sql_dir, table, item_ids=ids, **names_or_null(optional, found))
+        select = read_sql(
+            SOURCES[kind].sql_dir, table, item_ids=item_list(variables, table, kind), **names_or_null(optional, found)
+        )
         columns = _columns_as_from_csv(connection, table, {**types, **optional}, select)
         total = _row_count(server, table) if count_rows else None
         failure: list[Exception] = []
@@ -78,6 +82,23 @@ def stage(
             ) from None
     write_rows(rows_file(out), read=total, kept=kept)
     log_kept(table, kept, start)
+    return kept
+
+
+def _is_readable(server: Any, table: str) -> bool:
+    """Whether the table is where this user looks, and may be read."""
+    name = quoted(identifier(table))
+    return rows_of(server, f"SELECT coalesce(has_table_privilege(to_regclass({name}), 'SELECT'), false)") == [(True,)]
+
+
+def _stage_nothing(
+    connection: duckdb.DuckDBPyConnection, kind: str, table: str, types: Mapping[str, str], out: Path, out_rows: Path
+) -> int:
+    """Write the table without a row."""
+    _log.info("%s: not there, or not for this user to read; going on without it", table)
+    _create_empty(connection, table, types)
+    kept = write_sorted(connection, read_sql(SOURCES[kind].sql_dir, table), out)
+    write_rows(out_rows, read=None, kept=kept)
     return kept
 
 
@@ -131,8 +152,12 @@ def _columns_as_from_csv(
     connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], select: str
 ) -> str:
     """The column list that gives what the server sends the names and types that DuckDB's own run of `select` gives."""
-    declared = ", ".join(f"{identifier(name)} {kind}" for name, kind in types.items())
-    connection.execute(f"CREATE TABLE {identifier(table)} ({declared})")
+    _create_empty(connection, table, types)
     described = connection.execute(f"DESCRIBE {select}").fetchall()
     connection.execute(f"DROP TABLE {identifier(table)}")
     return ", ".join(f"CAST({identifier(name)} AS {kind}) AS {identifier(name)}" for name, kind, *_ in described)
+
+
+def _create_empty(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str]) -> None:
+    declared = ", ".join(f"{identifier(name)} {kind}" for name, kind in types.items())
+    connection.execute(f"CREATE TABLE {identifier(table)} ({declared})")

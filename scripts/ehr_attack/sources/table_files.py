@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ehr_attack.errors import UserError
 
-_SUFFIXES = (".csv.gz", ".csv")
+SUFFIXES = (".csv.gz", ".csv")
+"""Endings of the files that hold a table or a part of one; the compressed ones, as published, come first."""
 
 
 def find_csv_tables(
@@ -15,10 +16,11 @@ def find_csv_tables(
     database: str,
     modules: Mapping[str, str] | None = None,
 ) -> dict[str, Path]:
-    """Find tables in `folder`: lower-case table name -> file.
+    """Find tables in `folder`: lower-case table name -> file, or folder of parts.
 
     File names may be in upper or lower case and end in `.csv.gz` or `.csv`. Where a table is there both ways,
-    the compressed file is taken: it is the one as published, and it can be checked to its end. Those of `optional`
+    the compressed file is taken: it is the one as published, and it can be checked to its end. Where there is no file,
+    a folder of the table's name, with or without these endings, may hold the table in parts. Those of `optional`
     are included where present. `database`: the source's name, for messages. `modules`: the subfolder in which a
     release keeps each table; it is looked for there and in `folder` itself. Raises UserError when the folder or a
     needed table is missing, or when two files claim one table.
@@ -68,8 +70,28 @@ def _with_subfolders(entries: list[Path], names: set[str]) -> list[Path]:
 
 
 def _files_of(table: str, files: list[Path]) -> list[Path]:
-    """The files named after `table`, of the first suffix that has any."""
-    for suffix in _SUFFIXES:
+    """The files named after `table`, of the first suffix that has any; else the folders that hold its parts."""
+    for suffix in SUFFIXES:
         if found := [path for path in files if path.name.lower() == table + suffix and path.is_file()]:
             return found
-    return []
+    names = {table, *(table + suffix for suffix in SUFFIXES)}
+    return [path for path in files if path.name.lower() in names and path.is_dir() and parts_of(path)]
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files that hold the table in `path`: itself, or the CSV files of the folder, sorted; [] where it has none.
+
+    Raises UserError when a part is there both compressed and plain: its rows would count twice.
+    """
+    if not path.is_dir():
+        return [path]
+    # A part whose name begins with a dot or an underscore is a note of the program that wrote the folder.
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.name[0] not in "._"]
+    parts = [file for file in files if file.name.lower().endswith(SUFFIXES)]
+    plain = {file.name.lower() for file in parts}
+    if doubled := [file for file in parts if file.name.lower().removesuffix(".gz") in plain - {file.name.lower()}]:
+        raise UserError(
+            f"{path}: {doubled[0].name} is there compressed and plain, so its rows would count twice. Keep one of the "
+            "two."
+        )
+    return parts

@@ -1,5 +1,5 @@
 -- One row is one numeric laboratory result of a wanted item. Runs on DuckDB and on PostgreSQL.
--- The admission is left out on purpose: many results have none, so results are joined by patient and time.
+-- The admission is left out on purpose: many results have none (a fifth in MIMIC-III); patient and time join them.
 SELECT
     CAST(subject_id AS bigint) AS subject_id,
     CAST(itemid AS bigint) AS item_id,

@@ -129,6 +129,5 @@ found AS (
     GROUP BY event_order, table_name
 )
 
-SELECT table_name, what, cases, total, consequence
+SELECT position, table_name, what, cases, total, consequence
 FROM found
-ORDER BY position
