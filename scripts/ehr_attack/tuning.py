@@ -25,7 +25,7 @@ from ehr_attack.fitting import fit
 from ehr_attack.hyperparameters import SEARCHED
 from ehr_attack.models import chosen_settings
 from ehr_attack.schemas import TRIALS
-from ehr_attack.storage import write_frame, write_json
+from ehr_attack.storage import atomic_path, write_frame, write_json
 from ehr_attack.training import PreparedFold, prepare_fold
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def tune_fold(
     while len(done := _finished(study)) < tuning["trials"]:
         study.sampler = optuna.samplers.TPESampler(seed=_seed_of(prepared.seed, len(done)))
         _run_trial(study, prepared, settings, space, len(done))
-    return _result(done, space, prepared, key)
+    return _result(done[: tuning["trials"]], space, prepared, key)
 
 
 def save_tuned(tuned: TunedFold, *, hyperparameters: str, trials: str) -> None:
@@ -86,6 +86,7 @@ def _open_study(journal: Path, key: str) -> optuna.Study:
     # A killed process leaves its lock behind; no other one works in this folder, which Snakemake sees to.
     for lock in journal.parent.glob(f"{journal.name}.lock*"):
         lock.unlink()
+    _drop_unfinished_line(journal)
     try:
         study = _study(journal, key)
     except Exception:  # a damaged file may fail in any way
@@ -97,6 +98,13 @@ def _open_study(journal: Path, key: str) -> optuna.Study:
     if done := len(_finished(study)):
         _log.info("going on after %d trials of an earlier run", done)
     return study
+
+
+def _drop_unfinished_line(journal: Path) -> None:
+    """Cut off what a killed process left of its last entry; Optuna would go on writing behind it."""
+    if journal.is_file() and not (content := journal.read_bytes()).endswith(b"\n"):
+        with atomic_path(journal) as temporary:
+            temporary.write_bytes(content[: content.rfind(b"\n") + 1])
 
 
 def _study(journal: Path, key: str) -> optuna.Study:

@@ -240,6 +240,18 @@ class TestMistakes:
         assert "Wrong on purpose" not in html and "audit_of_mistakes" not in html
 
 
+class TestHyperparameterSearch:
+    def test_its_figure_stands_with_the_model_where_there_was_a_search(self, html: str, tmp_path: Path) -> None:
+        files = tables_of(MadeUpRun(stays=60, deaths=20), tmp_path)
+        with pytest.raises(UserError, match=r"tuning_lstm\.svg"):
+            make_report(files, training__tune=True)
+        (files.figures / "tuning_lstm.svg").write_bytes((files.figures / "flow.svg").read_bytes())
+        tuned = make_report(files, training__tune=True)
+        section = tuned.partition('<section id="model">')[2].partition("</section>")[0]
+        assert section.count("<figcaption>Hyperparameter search") == 1
+        assert "Hyperparameter search inside" not in html
+
+
 class TestFindings:
     SUMMARY = pd.Series(
         {"n_attacked": "40", "n_selected": "30", "success_percent": 75.0, "median_n_changed": 9.0,

@@ -138,7 +138,21 @@ def test_a_search_killed_in_mid_trial_ends_with_the_trials_of_an_undisturbed_one
         assert (killed / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"{", b"\x80\x04cos\nsystem\n", b'{"op_code": 0}\n{"op_code": 99}\n'])
+def test_an_entry_cut_short_is_written_again(cohort, folder, tuned, tmp_path):
+    content = (folder / "study.journal").read_bytes()
+    (tmp_path / "study.journal").write_bytes(content[:-7])
+    again = tune(cohort, tmp_path)
+    assert again.trials.equals(tuned.trials) and again.chosen == tuned.chosen
+    assert finished_trials(tmp_path / "study.journal") >= TUNING["trials"]
+
+
+def test_fewer_trials_than_were_made_are_the_first_ones(cohort, folder, tuned, tmp_path):
+    (tmp_path / "study.journal").write_bytes((folder / "study.journal").read_bytes())
+    fewer, alone = tune(cohort, tmp_path, tuning={"trials": 5}), tune(cohort, tmp_path / "alone", tuning={"trials": 5})
+    assert fewer.trials.equals(alone.trials) and fewer.chosen == alone.chosen
+
+
+@pytest.mark.parametrize("content", [b"{\n", b"\x80\x04cos\nsystem\n", b'{"op_code": 0}\n{"op_code": 99}\n'])
 def test_a_damaged_study_is_begun_anew(cohort, tmp_path, caplog, content):
     (tmp_path / "study.journal").write_bytes(content)
     (tmp_path / "study.journal.lock").symlink_to("nowhere")
