@@ -15,7 +15,8 @@ class LogisticClassifier(nn.Module):
     """First, last, mean, least, largest, spread and slope of a variable's values, share recorded -> two logits."""
 
     inputs: ClassVar[str] = VALUES_MASK
-    weight_decay: ClassVar[float] = 0.1
+    lr: ClassVar[float] = 0.003
+    weight_decay: ClassVar[float] = 3.0
 
     mean: Tensor
     scale: Tensor
