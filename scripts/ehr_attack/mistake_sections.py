@@ -26,6 +26,7 @@ MAP_LABELS = {
     claims.LATE_SHARE: "S in the last quarter",
     claims.HOUR_TREND: "Rank correlation of S with the hour",
     claims.LAB_SHARE: "S in laboratory values",
+    mistakes.LAST_VARIABLES: "S in the last quarter of the list of variables",
     mistakes.AGREEMENT: "Rank correlation of variables with the right run",
 }
 

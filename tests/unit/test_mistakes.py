@@ -14,7 +14,7 @@ from ehr_attack.models.contract import check_model
 from ehr_attack.models.lstm import LSTMClassifier
 from ehr_attack.schemas import MEASUREMENTS, STAYS
 from ehr_attack.storage import write_frame
-from ehr_attack.summaries.mistakes import AGREEMENT, RIGHT, TOP_VARIABLES, mistakes_table
+from ehr_attack.summaries.mistakes import AGREEMENT, LAST_VARIABLES, RIGHT, TOP_VARIABLES, mistakes_table
 from ehr_attack.training import train_fold
 
 SETTINGS = {
@@ -173,6 +173,8 @@ class TestTable:
         assert table.loc[("control", AGREEMENT), "value"] == pytest.approx(0.8)
         assert table.loc[("transposed_axis", AGREEMENT), "value"] == pytest.approx(-1.0)
         assert table.loc[("transposed_axis", TOP_VARIABLES), "text"] == "d, c, b"
+        last = [table.loc[(mistake, LAST_VARIABLES), "value"] for mistake in (RIGHT, "transposed_axis")]
+        assert last == [pytest.approx(0.1), pytest.approx(0.4)]
 
     def test_few_stays_are_not_shown(self):
         table = self.table(small=True)

@@ -1,6 +1,6 @@
 """Table of what each mistake, made on purpose, does to the metrics and to the susceptibility map."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from ehr_attack.variables import load_variables
 
 METRICS = ("auroc", "auprc", "f1", "score1", "brier_recalibrated", "calibration_slope")
 AGREEMENT = "rank correlation of S of the variables with the right run"
+LAST_VARIABLES = "share of S in the last quarter of the list of variables"
 TOP_VARIABLES = "most susceptible variables"
-MAP_QUANTITIES = (FLIPPED, LATE_SHARE, HOUR_TREND, LAB_SHARE, AGREEMENT, TOP_VARIABLES)
+_OF_CLAIMS = (FLIPPED, LATE_SHARE, HOUR_TREND, LAB_SHARE)
 RIGHT, ALL_SEEDS = "right_run", "all"
 _MEASURE = "s_q95"
 _TOP = 3
@@ -78,14 +79,19 @@ def _metric_rows(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _map_rows(claims: pd.DataFrame) -> pd.DataFrame:
-    rows = claims[claims["quantity"].isin(MAP_QUANTITIES) & claims["measure"].isin((_MEASURE, ""))]
+    rows = claims[claims["quantity"].isin(_OF_CLAIMS) & claims["measure"].isin((_MEASURE, ""))]
     return rows[["model", "direction", "quantity", "value"]].assign(seed=ALL_SEEDS, low=_NAN, high=_NAN, text="")
 
 
 def _variable_rows(variables: pd.DataFrame, mistakes: dict[str, str]) -> pd.DataFrame:
-    """Agreement of each model's variables with the right one's, and its most susceptible ones."""
+    """Agreement of each model's variables with the right one's, its most susceptible ones, and those last in the list.
+
+    Only a model whose sequence runs over the variables can prefer the last ones for their place.
+    """
     rows: list[dict[str, Any]] = []
     shown = variables[variables["n_stays"] >= MINIMUM]
+    order = variables["variable"].unique()
+    last = order[len(order) - round(len(order) / 4) :]
     right = next(model for model, mistake in mistakes.items() if not mistake)
     for direction in DIRECTIONS:
         scores = shown[shown["direction"] == direction].pivot_table(index="variable", columns="model", values=_MEASURE)
@@ -96,6 +102,13 @@ def _variable_rows(variables: pd.DataFrame, mistakes: dict[str, str]) -> pd.Data
             named = ", ".join(top.index[top > 0])
             rows += [
                 label | {"quantity": AGREEMENT, "value": agreement, "text": ""},
+                label | {"quantity": LAST_VARIABLES, "value": _share(scores[model], last), "text": ""},
                 label | {"quantity": TOP_VARIABLES, "value": _NAN, "text": named},
             ]
     return pd.DataFrame(rows, columns=["model", "seed", "direction", "quantity", "value", "low", "high", "text"])
+
+
+def _share(scores: pd.Series, names: Iterable[str]) -> float:
+    """The part of the sum of `scores` that lies in `names`; NaN when all are zero."""
+    total = float(scores.sum())
+    return float(scores.loc[list(names)].sum()) / total if total else _NAN
