@@ -59,14 +59,15 @@ def test_features_equal_those_from_csv_and_the_address_is_written_nowhere(projec
 
     from_csv = project_with(project_dir, tmp_path / "csv", kind="mimic3", path=str(synthetic))
     from_csv.snakemake(FEATURES)
-    for name in ("extract/stays", "extract/measurements", "features/features"):
+    for name in ("extract/stays", "extract/measurements", "features/features", "audit/items"):
         file = f"results/small/{name}.parquet"
         assert (project.folder / file).read_bytes() == (from_csv.folder / file).read_bytes()
 
     # The version stands in for the modification time that a server lacks; the address is no property of the data.
     assert project.stale_rules(FEATURES, **{URI_VARIABLE: uri.replace("127.0.0.1", "localhost")}) == {}
     project.edit_config("source.version", "2")
-    assert set(project.stale_rules(FEATURES, **{URI_VARIABLE: uri})) == {"stage", "extract", "features"}
+    stale = project.stale_rules(FEATURES, **{URI_VARIABLE: uri})
+    assert set(stale) == {"stage", "audit", "extract", "features"}
 
 
 def test_job_scripts_of_a_cluster_do_not_hold_the_address(project_dir, uri, tmp_path):

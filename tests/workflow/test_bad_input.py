@@ -29,7 +29,10 @@ from workflow.bad_input import (
 from workflow.conftest import Project, copy_project
 
 RESULTS = "results/small"
-LABS, ADMISSIONS = "extract/staged/labevents.parquet", "extract/staged/admissions.parquet"
+LABS = "extract/staged/labevents.parquet"
+STAGED_LABS = (LABS, "extract/staged/labevents.rows.json")
+STAGED_ADMISSIONS = ("extract/staged/admissions.parquet", "extract/staged/admissions.rows.json")
+AUDIT = ("audit/items.parquet", "audit/integrity.parquet")
 EXTRACTS = ("extract/stays.parquet", "extract/measurements.parquet", "extract/cohort_flow.json")
 FEATURES, FOLDS = "features/features.parquet", "folds/folds.parquet"
 CHECKPOINT = ("model.safetensors", "model.json", "history.parquet", "predictions.parquet")
@@ -73,35 +76,35 @@ CASES = {
         names="tables/LABEVENTS.csv.gz: no column valuenum",
         expected="Expected comma-separated columns named as the source names them",
         advice="restore the original header line",
-        unmade=(LABS,),
+        unmade=STAGED_LABS,
     ),
     "no header line": Case(
         with_header(LAB_FILE, lambda _: RECORD),
         names="tables/LABEVENTS.csv.gz: no column subject_id, itemid, charttime, valuenum in the header line",
         expected="Expected comma-separated columns named as the source names them",
         advice="restore the original header line",
-        unmade=(LABS,),
+        unmade=STAGED_LABS,
     ),
     "header only": Case(
         rows(LAB_FILE, lambda _: []),
         names="tables/LABEVENTS.csv.gz: the table has no rows",
         expected="Expected a header line and at least one row",
         advice="make this file again",
-        unmade=(LABS,),
+        unmade=STAGED_LABS,
     ),
     "truncated .gz": Case(
         content(LAB_FILE, lambda packed: truncated(packed, 0.5)),
         names="tables/LABEVENTS.csv.gz: the gzip file is cut short",
         expected="Expected a whole gzip file.",
         advice="Download it again and compare it with the published checksum (SHA256SUMS.txt)",
-        unmade=(LABS,),
+        unmade=STAGED_LABS,
     ),
     "not a .gz at all": Case(
         content(LAB_FILE, lambda _: WEB_PAGE),
         names="tables/LABEVENTS.csv.gz: the gzip file is cut short, damaged or not compressed at all",
         expected="Expected a whole gzip file.",
         advice="a file that is not compressed must end in .csv",
-        unmade=(LABS,),
+        unmade=STAGED_LABS,
     ),
     "empty cohort": Case(
         settings(cohort__min_age_years=120),
@@ -116,7 +119,7 @@ CASES = {
         expected="of 2 would hold only survivors; a fold needs deaths and survivors",
         advice="Lower folds.count, try another folds.seed, or widen the cohort",
         unmade=(FOLDS,),
-        remade=(ADMISSIONS, *EXTRACTS),
+        remade=(*STAGED_ADMISSIONS, *AUDIT, *EXTRACTS),
     ),
     "too few deaths": Case(
         settings(folds__count=100),
