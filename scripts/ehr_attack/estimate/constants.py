@@ -24,13 +24,15 @@ CHANGED_SHARE = {"ista": 0.032, "sun2018": 0.085}
 CHANGE_BYTES = {"ista": 2.2, "sun2018": 14.5}
 OTHER_MODE = "sun2018"
 
-OUTCOME_BYTES, PREDICTION_BYTES, HISTORY_BYTES, FOLD_BYTES = 35.0, 12.0, 30.0, 3.0
+OUTCOME_BYTES, PREDICTION_BYTES, HISTORY_BYTES, FOLD_BYTES, TRIAL_BYTES = 35.0, 12.0, 30.0, 3.0, 4_000.0
+EVALUATION_FILES = 6
 FILE_BYTES, OUTCOMES_FILE_BYTES, DESCRIPTION_BYTES = 2_000, 6_000, 4_000
 """Header and footer of a Parquet file (outcomes have many columns); model.json."""
 
 # Files for people, whose size hardly depends on the cohort: tables, maps, report, figures at 150 dpi. Pairs: where no
 # attack succeeds and maps are empty, and where nearly all succeed.
 TABLES_BYTES, TABLES_BYTES_A_MODE, MAPS_BYTES = 0.02 * MB, 0.14 * MB, 0.05 * MB
+MISTAKE_FIGURES_BYTES, TUNING_FIGURES_BYTES = 0.15 * MB, 0.15 * MB
 COHORT_FIGURES_BYTES, MODEL_FIGURES_BYTES, REPORT_BYTES = 0.09 * MB, 0.37 * MB, 0.35 * MB
 ATTACK_FIGURES_BYTES, PATIENT_FIGURES_BYTES = (0.4 * MB, 1.5 * MB), (0.1 * MB, 0.7 * MB)
 REPORT_BYTES_A_MODE = (0.4 * MB, 1.75 * MB)
@@ -52,6 +54,8 @@ STARTS = {
     "synthetic": 0.2, "stage": 0.17, "audit": 0.2, "extract": 0.2, "features": 0.2, "folds": 0.5, "train": 1.2,
     "evaluate": 0.45, "attack": 1.1, "merge_attack": 0.22, "susceptibility": 0.22, "plot_cohort": 0.35,
     "plot_model": 0.6, "plot_attack": 0.9, "plot_patients": 0.45, "tables": 0.25, "report": 0.25,
+    "tune": 1.4, "plot_tuning": 0.5, "look_ahead_extract": 0.2, "look_ahead_features": 0.2, "audit_of_mistakes": 0.25,
+    "plot_mistakes": 0.5,
 }  # fmt: skip
 
 LOAD_SECONDS_A_CELL = 3.0e-7

@@ -1,5 +1,6 @@
 """The need of every rule of the workflow, from counts, the pilot, the calibration and constants. Pure arithmetic."""
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from ehr_attack.estimate.calibration import Calibration
 from ehr_attack.estimate.pilot import Measured, Pilot
 from ehr_attack.estimate.plan import Plan, RuleEstimate
 from ehr_attack.estimate.workload import Workload
+from ehr_attack.mistakes import LOOK_AHEAD_INTERPOLATION
 from ehr_attack.sources.duck import memory_limit_gb
 
 _ALL_CORRECT = 1.0
@@ -34,12 +36,15 @@ def make_plan(
     costs = _Costs(config, pilot, calibration, workload)
     rules = [
         *costs.first_stages(),
+        *costs.longer_window(),
         costs.folds(),
+        *costs.search(),
         costs.train(),
         costs.evaluate(),
         costs.attack(),
         costs.merge_attack(),
         costs.susceptibility(),
+        *costs.mistakes(),
         *costs.figures(),
         costs.tables(),
         costs.report(),
@@ -70,22 +75,58 @@ class _Costs:
     def folds(self) -> RuleEstimate:
         return self._rule("folds", 1, rows=self.work.stays, disk=self.work.stays * known.FOLD_BYTES + known.FILE_BYTES)
 
+    def longer_window(self) -> list[RuleEstimate]:
+        """What a model looks ahead to, where that mistake is made on purpose."""
+        audit, hours = self.config["audit"], self.config["features"]["window_hours"]
+        if LOOK_AHEAD_INTERPOLATION not in audit["mistakes"]:
+            return []
+        growth = 1 + audit["look_ahead_hours"] / hours
+        extract, features = (stage.times(growth) for stage in (self.pilot.extract, self.pilot.features))
+        sorting = dataclasses.replace(features, sorted_rows=extract.rows)
+        return [
+            self._in_duckdb("look_ahead_extract", extract, threads=2),
+            self._in_duckdb("look_ahead_features", sorting),
+        ]
+
+    def search(self) -> list[RuleEstimate]:
+        """The search of hyperparameters, as if no trial were ended early."""
+        if not self.work.trials:
+            return []
+        train, jobs = self.train(), len(self.work.models) * self.work.trainings
+        trainings = sum(map(self._train_seconds, self.work.models)) * self.work.trainings
+        disk = jobs * (2 * known.FILE_BYTES + self.work.trials * known.TRIAL_BYTES)
+        return [
+            self._rule(
+                "tune",
+                jobs,
+                seconds=self.work.trials * trainings,
+                disk=disk,
+                memory=train.memory_bytes,
+                on_gpu=train.on_gpu,
+            )
+        ]
+
+    def _train_seconds(self, name: str) -> float:
+        """Seconds of one training of a model."""
+        work, cost = self.work, self.calibration.models[name]
+        epoch = work.trained_on * cost.train_seconds + work.validated_on * cost.predict_seconds
+        return self._load_seconds + work.epochs[name] * epoch + work.stays * cost.predict_seconds
+
     def train(self) -> RuleEstimate:
         work = self.work
         seconds = disk = 0.0
-        for name in work.models:
+        for name in work.trained_models:
             cost = self.calibration.models[name]
-            epoch = work.trained_on * cost.train_seconds + work.validated_on * cost.predict_seconds
-            seconds += self._load_seconds + work.epochs * epoch + work.stays * cost.predict_seconds
+            seconds += self._train_seconds(name)
             disk += cost.weight_bytes + known.DESCRIPTION_BYTES + 2 * known.FILE_BYTES
-            disk += work.stays * known.PREDICTION_BYTES + work.epochs * known.HISTORY_BYTES
+            disk += work.stays * known.PREDICTION_BYTES + work.epochs[name] * known.HISTORY_BYTES
         prepare = known.PREPARE_BYTES_A_CELL[self.config["features"]["imputation"]]
         activations = max(self.calibration.models[name].activation_bytes for name in work.models)
         batch = activations * known.COPIES_OF_ACTIVATIONS * self.config["training"]["batch_size"]
         return self._rule(
             "train",
-            len(work.models) * work.trainings,
-            rows=len(work.models) * work.trainings * work.stays,
+            len(work.trained_models) * work.trainings,
+            rows=len(work.trained_models) * work.trainings * work.stays,
             seconds=work.trainings * seconds,
             disk=work.trainings * disk,
             memory=known.TRAIN_MEMORY + prepare * self._cohort_cells + batch,
@@ -97,14 +138,14 @@ class _Costs:
         of_a_seed = known.EVALUATE_SECONDS_A_GROUP * (work.folds + 1) + known.EVALUATE_SECONDS_A_STAY * work.stays
         return self._rule(
             "evaluate",
-            len(work.models),
-            seconds=len(work.models) * work.seeds * self._resamples * of_a_seed,
-            disk=len(work.models) * 4 * known.FILE_BYTES,
+            len(work.trained_models),
+            seconds=len(work.trained_models) * work.seeds * self._resamples * of_a_seed,
+            disk=len(work.trained_models) * known.EVALUATION_FILES * known.FILE_BYTES,
         )
 
     def attack(self) -> RuleEstimate:
         steps = self.config["attack"]["steps"]
-        jobs = len(self.work.models) * len(self.work.modes) * self.work.trainings * self.work.shards
+        jobs = self._attacks * self.work.trainings * self.work.shards
         updates = mean_updates(self.config["source"]["kind"], steps)
         about = self._attack_seconds(self.work.attack_rows(), updates, jobs)
         most = self._attack_seconds(self.work.attack_rows(_ALL_CORRECT), steps, jobs)
@@ -115,12 +156,12 @@ class _Costs:
         return self._rule(
             "attack",
             jobs,
-            rows=self._pairs * self.work.attack_rows(),
+            rows=self._attacks * self.work.attack_rows(),
             seconds=about,
             disk=self._outcome_files(self.work.shards),
             memory=known.ATTACK_MEMORY + known.LOAD_BYTES_A_CELL * self._cohort_cells + chunk + changes,
             on_gpu=self.calibration.attack_device == "cuda",
-            most_rows=self._pairs * self.work.attack_rows(_ALL_CORRECT),
+            most_rows=self._attacks * self.work.attack_rows(_ALL_CORRECT),
             most_seconds=most,
         )
 
@@ -128,12 +169,12 @@ class _Costs:
         changes = self._changes_of_a_fold
         return self._rule(
             "merge_attack",
-            self._pairs * self.work.trainings,
-            rows=self._pairs * self.work.attack_rows(),
-            seconds=self._pairs * self.work.trainings * changes * known.MERGE_SECONDS_A_CHANGE,
+            self._attacks * self.work.trainings,
+            rows=self._attacks * self.work.attack_rows(),
+            seconds=self._attacks * self.work.trainings * changes * known.MERGE_SECONDS_A_CHANGE,
             disk=self._outcome_files(1),
             memory=known.LIGHT_MEMORY + changes * known.MERGE_BYTES_A_CHANGE,
-            most_rows=self._pairs * self.work.attack_rows(_ALL_CORRECT),
+            most_rows=self._attacks * self.work.attack_rows(_ALL_CORRECT),
         )
 
     def susceptibility(self) -> RuleEstimate:
@@ -142,21 +183,31 @@ class _Costs:
         resampling = self._resamples * stacked * known.RESAMPLE_SECONDS_A_CELL
         return self._rule(
             "susceptibility",
-            self._pairs,
-            seconds=self._pairs * (changes * known.SUSCEPTIBILITY_SECONDS_A_CHANGE + resampling),
-            disk=self._pairs * known.MAPS_BYTES,
+            self._attacks,
+            seconds=self._attacks * (changes * known.SUSCEPTIBILITY_SECONDS_A_CHANGE + resampling),
+            disk=self._attacks * known.MAPS_BYTES,
             memory=self._memory_of_changes + stacked * known.STACK_BYTES_A_CELL,
         )
 
+    def mistakes(self) -> list[RuleEstimate]:
+        """The table and the figure on what the mistakes made on purpose do."""
+        if not self.work.variants:
+            return []
+        return [
+            self._rule("audit_of_mistakes", 1, disk=known.FILE_BYTES),
+            self._rule("plot_mistakes", 1, disk=known.MISTAKE_FIGURES_BYTES * self._figure_size),
+        ]
+
     def figures(self) -> list[RuleEstimate]:
         models, pairs = len(self.work.models), self._pairs
-        # About half of the bytes are PNG files, whose size grows with the resolution.
-        size = 0.5 + 0.5 * (self.config["plots"]["dpi"] / _FULL_DPI) ** 2
+        size = self._figure_size
         drawn = [
             self._rule("plot_cohort", 1, disk=known.COHORT_FIGURES_BYTES * size),
             self._rule("plot_model", models, disk=models * known.MODEL_FIGURES_BYTES * size),
             self._rule("plot_attack", pairs, disk=pairs * self._drawn(known.ATTACK_FIGURES_BYTES) * size),
         ]
+        if self.work.trials:
+            drawn.append(self._rule("plot_tuning", models, disk=models * known.TUNING_FIGURES_BYTES * size))
         if not self.config["report"]["patient_examples"]:
             return drawn
         disk = pairs * self._drawn(known.PATIENT_FIGURES_BYTES) * size
@@ -171,8 +222,19 @@ class _Costs:
         return self._rule("report", 1, disk=known.REPORT_BYTES + self._pairs * self._drawn(known.REPORT_BYTES_A_MODE))
 
     @property
+    def _figure_size(self) -> float:
+        """Bytes of figures over those at 150 dpi: about half are PNG files, whose size grows with the resolution."""
+        return float(0.5 + 0.5 * (self.config["plots"]["dpi"] / _FULL_DPI) ** 2)
+
+    @property
     def _pairs(self) -> int:
+        """Models and modes that figures and tables show."""
         return len(self.work.models) * len(self.work.modes)
+
+    @property
+    def _attacks(self) -> int:
+        """Models, those with a mistake made on purpose too, and modes."""
+        return len(self.work.attacks)
 
     @property
     def _resamples(self) -> int:
@@ -216,7 +278,7 @@ class _Costs:
 
     def _attack_seconds(self, rows: float, updates: float, jobs: int) -> float:
         """Seconds of all attack jobs; `rows` of each model and mode make `updates` updates on average."""
-        costs = [self.calibration.attacks[pair] for pair in itertools.product(self.work.models, self.work.modes)]
+        costs = [self.calibration.attacks[pair] for pair in self.work.attacks]
         return jobs * self._load_seconds + sum(
             rows * (updates * cost.step_seconds + cost.row_seconds) for cost in costs
         )
@@ -224,12 +286,13 @@ class _Costs:
     def _outcome_files(self, files_a_fold: int) -> float:
         """Bytes of outcomes and perturbations, in so many files of each for a fold."""
         rows = self.work.attack_rows()
+        changed, bytes_of = self._changed_cells, known.CHANGE_BYTES
         of_rows = sum(
-            rows * (known.OUTCOME_BYTES + changed * known.CHANGE_BYTES.get(mode, known.CHANGE_BYTES[known.OTHER_MODE]))
-            for mode, changed in self._changed_cells.items()
+            rows * (known.OUTCOME_BYTES + changed[mode] * bytes_of.get(mode, bytes_of[known.OTHER_MODE]))
+            for _, mode in self.work.attacks
         )
-        files = self._pairs * self.work.trainings * files_a_fold
-        return len(self.work.models) * of_rows + files * (known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
+        files = self._attacks * self.work.trainings * files_a_fold
+        return of_rows + files * (known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
 
     def _in_duckdb(
         self, rule: str, measured: Measured, *, threads: int = 1, bytes_a_row: float = known.SORT_BYTES_A_ROW

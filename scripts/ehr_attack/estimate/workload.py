@@ -1,8 +1,12 @@
 """How many jobs and rows a config makes: counting only, nothing is measured here."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ehr_attack import mistakes
+from ehr_attack.models import label_of, settings_of
 
 CORRECT_SHARE = 0.75
 """Held-out stays that a model classifies correctly, which are those that may be attacked: an assumption."""
@@ -13,7 +17,11 @@ VALIDATION_SHARE = 1 / 8
 
 @dataclass(frozen=True)
 class Workload:
-    """The counts of a run. stays, deaths: of the cohort (expected values, so not whole numbers)."""
+    """The counts of a run. stays, deaths: of the cohort (expected values, so not whole numbers).
+
+    epochs: of each model, by name. trials: of the search in each training fold, 0 without one. variants: models in
+    which a mistake is made on purpose, and their control.
+    """
 
     stays: float
     deaths: float
@@ -25,7 +33,9 @@ class Workload:
     modes: tuple[str, ...]
     shards: int
     lambdas: int
-    epochs: int
+    epochs: Mapping[str, int]
+    trials: int
+    variants: int
     oversampled: bool
     max_stays: int | None
 
@@ -46,10 +56,22 @@ class Workload:
             modes=tuple(attack["modes"]),
             shards=attack["shards"],
             lambdas=attack["lambdas"]["count"],
-            epochs=training["epochs"],
+            epochs={name: settings_of(label_of(name), training)["epochs"] for name in training["models"]},
+            trials=training["tuning"]["trials"] if training["tune"] else 0,
+            variants=len(mistakes.variants(config["audit"]["mistakes"])),
             oversampled=training["class_balance"] == "oversample",
             max_stays=attack["max_stays"],
         )
+
+    @property
+    def trained_models(self) -> tuple[str, ...]:
+        """Every model that is trained and scored; one with a mistake costs what the right one does."""
+        return (*self.models, *[mistakes.AUDITED] * self.variants)
+
+    @property
+    def attacks(self) -> list[tuple[str, str]]:
+        """Every model and mode; in a model with a mistake the first mode looks for changes."""
+        return [*itertools.product(self.models, self.modes), *[(mistakes.AUDITED, self.modes[0])] * self.variants]
 
     @property
     def trainings(self) -> int:
