@@ -17,8 +17,6 @@ _Floats = npt.NDArray[np.float64]
 # Far below what a model means by 0 and 1, and far above where a logit in double precision loses its meaning.
 _SMALLEST = 1e-15
 _ITERATIONS, _TOLERANCE, _CLOSE, _FLAT = 60, 1e-9, 1e-6, 1e-12
-# Log odds over one standard deviation of the score: only a sample that the score separates asks for more.
-_LARGEST = 20.0
 
 
 def logit(probability: _Array) -> _Floats:
@@ -58,7 +56,18 @@ def logistic_fits(labels: _Array, score: _Floats, weights: _Array) -> tuple[_Flo
             _newton(target.mean(axis=0)[None], start[:1], weights.mean(axis=0)[None], design, squares)
         )
     fitted = _newton(target, start, weights, design, squares)
+    fitted[_separated(labels, score, weights)] = np.nan
     return fitted[:, 0], fitted[:, 1]
+
+
+def _separated(labels: _Array, score: _Floats, weights: _Array) -> npt.NDArray[np.bool_]:
+    """Where (weightings,) one class lies wholly at or above the other, or is missing: no maximum is attained."""
+    counted, dead = weights > 0, labels == 1
+    lowest, highest = (
+        [reduce(np.where(counted & of_class, score, empty), axis=1, initial=empty) for of_class in (dead, ~dead)]
+        for reduce, empty in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    return np.asarray((lowest[0] >= highest[1]) | (lowest[1] >= highest[0]))
 
 
 def intercepts(labels: _Array, score: _Floats, weights: _Array) -> _Floats:
@@ -97,8 +106,7 @@ def _newton(target: _Floats, start: _Floats, weights: _Array, design: _Floats, s
         step = np.where(better[:, None], newton, step / 2)
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
-    separated = np.abs(best[:, 1]) * design[1].std() > _LARGEST if design.size else flat
-    lost = flat | separated | (np.abs(step).max(axis=1) > _CLOSE * np.maximum(1.0, np.abs(best).max(axis=1)))
+    lost = flat | (np.abs(step).max(axis=1) > _CLOSE * np.maximum(1.0, np.abs(best).max(axis=1)))
     return np.where(lost[:, None], np.nan, best)
 
 

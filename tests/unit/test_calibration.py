@@ -62,10 +62,20 @@ def test_what_was_planted_is_found_and_undone():
         ([0, 0, 0, 0], [0.1, 0.2, 0.8, 0.9]),
         ([0, 1, 0, 1], [0.3, 0.3, 0.3, 0.3]),
         ([], []),
+        ([0, 0, 1, 1], [0.1, 0.5, 0.5, 0.9]),
+        ([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]),
     ],
 )
 def test_where_no_maximum_is_attained_there_is_no_fit(labels, p_death):
     assert np.isnan(fit_recalibration(np.array(labels), np.array(p_death))).all()
+
+
+def test_however_few_stays_overlap_there_is_a_fit():
+    """One survivor among the deaths: steep, but finite, and it makes the mean prediction that of the outcomes."""
+    labels, p_death = np.array([0, 0, 1, 0, 1, 1]), np.array([0.0, 0.49, 0.5, 0.51, 0.52, 1.0])
+    fitted = fit_recalibration(labels, p_death)
+    assert np.isfinite(fitted).all() and fitted[1] > 5
+    assert recalibrated(p_death, *fitted).sum() == pytest.approx(3)
 
 
 def test_certain_predictions_have_a_finite_logit():

@@ -153,8 +153,8 @@ def training_settings(wildcards, without=()):
 
 def chosen_hyperparameters(wildcards):
     """The result of the search, where there is one; a model with a mistake takes those of the right one."""
-    file = FOLD_DIR.replace("{model}", right_model(wildcards)) + "/hyperparameters.json"
-    return {"hyperparameters": file} if TUNE else {}
+    file = f"{FOLD_DIR}/hyperparameters.json"
+    return {"hyperparameters": file.replace("{model}", right_model(wildcards))} if TUNE else {}
 
 
 def of_audited(file):

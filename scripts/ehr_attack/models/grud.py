@@ -17,6 +17,7 @@ class GRUDClassifier(nn.Module):
     """GRU-D (hidden 64) over the hours -> last hidden state -> dropout -> two logits."""
 
     inputs: ClassVar[str] = VALUES_MASK_DELTA
+    lr: ClassVar[float] = 0.002
     weight_decay: ClassVar[float] = 0.01
 
     mean: Tensor
