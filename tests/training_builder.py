@@ -50,17 +50,22 @@ def made_up_cohort() -> CohortData:
 
 
 def train(
-    cohort: CohortData, seed: int = 0, fold: int = 0, resume_folder: Path | None = None, **changes: object
+    cohort: CohortData,
+    seed: int = 0,
+    fold: int = 0,
+    model_name: str = "lstm",
+    resume_folder: Path | None = None,
+    **changes: object,
 ) -> TrainedFold:
-    """Train an LSTM on the cohort's other folds, with SETTINGS but for the `changes`."""
+    """Train a model on the cohort's other folds, with SETTINGS but for the `changes`."""
     return train_fold(
         cohort=cohort,
         fold=fold,
-        model_name="lstm",
+        model_name=model_name,
         seed=seed,
         imputation="forward",
         settings=SETTINGS | changes,
-        code=model_code("lstm"),
+        code=model_code(model_name),
         resume_folder=resume_folder,
     )
 

@@ -7,8 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from ehr_attack import training
 from ehr_attack.cohort_data import load_cohort
+from ehr_attack.devices import make_deterministic
 from ehr_attack.errors import UserError
+from ehr_attack.models import MODELS
 from ehr_attack.training import split_stays
 from training_builder import VARIABLES, made_up_cohort, train
 
@@ -47,6 +50,22 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(cohort, trai
     same = [torch.equal(a, b) for a, b in zip(trained.model.parameters(), again.model.parameters(), strict=True)]
     assert all(same) and trained.predictions.equals(again.predictions)
     assert not trained.predictions["p_death"].equals(other.predictions["p_death"])
+
+
+def test_nothing_reads_what_was_not_written(cohort, monkeypatch):
+    """Every model gives the same bits when new memory is filled with NaN beforehand."""
+
+    def deterministic(seed):
+        make_deterministic(seed)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+
+    for name in MODELS:
+        monkeypatch.undo()
+        plain = train(cohort, model_name=name, epochs=2)
+        monkeypatch.setattr(training, "make_deterministic", deterministic)
+        filled = train(cohort, model_name=name, epochs=2)
+        assert torch.utils.deterministic.fill_uninitialized_memory
+        assert plain.predictions.equals(filled.predictions), name
 
 
 def test_held_out_patients_do_not_influence_training(cohort, trained):
