@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ehr_attack.errors import UserError
-from ehr_attack.models.contract import FitsInputs
+from ehr_attack.models import chosen_settings
+from ehr_attack.models.contract import FitsInputs, HasMembers
 from ehr_attack.progress import Progress
 from ehr_attack.resuming import ResumeFile, rng_states, set_rng_states
 
@@ -175,7 +176,13 @@ def _fit_inputs(model: torch.nn.Module, tensors: Tensors, train: npt.NDArray[np.
 def build_optimiser(model: torch.nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """AdamW by `settings` (lr, weight_decay; see `chosen_settings`), in one fused kernel where there is one."""
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"], fused=fused)
+    members = model.members if isinstance(model, HasMembers) else [model]
+    return torch.optim.AdamW([_group(member, settings) for member in members], fused=fused)
+
+
+def _group(member: torch.nn.Module, settings: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = chosen_settings(member, dict(settings))
+    return {"params": list(member.parameters()), "lr": chosen["lr"], "weight_decay": chosen["weight_decay"]}
 
 
 def class_weights(labels: Tensor) -> Tensor:
@@ -225,8 +232,11 @@ def training_step(
 ) -> Tensor:
     """Forward, backward and update on one batch; its loss, a scalar tensor without gradient."""
     with _autocast(precision, inputs.device):
-        logits = model(inputs, lengths)
-    loss = cross_entropy(logits.float(), labels, weight=weights)
+        members = (
+            model.member_logits(inputs, lengths) if isinstance(model, HasMembers) else model(inputs, lengths)[None]
+        )
+    # The mean of the members' losses: each learns as it would alone, whatever the others say.
+    loss = cross_entropy(members.float().flatten(0, 1), labels.repeat(len(members)), weight=weights)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()

@@ -11,6 +11,7 @@ from ehr_attack.attacks import load_mode
 from ehr_attack.attacks.engine import SearchSettings, Victims, freeze, search
 from ehr_attack.digests import code_digest
 from ehr_attack.errors import UserError
+from ehr_attack.fitting import build_optimiser, training_step
 from ehr_attack.inputs import channel_count
 from ehr_attack.models import (
     MODELS,
@@ -128,7 +129,8 @@ class TestEveryModel:
         lengths = torch.tensor([HOURS] * 6 + [3, 4])
         with torch.no_grad():  # both classes are within reach of every stay
             logits = model(inputs, lengths)
-            model.output.bias[1] -= (logits[:, 1] - logits[:, 0]).median()
+            for part in [module for module in model.modules() if hasattr(module, "output")]:
+                part.output.bias[1] -= (logits[:, 1] - logits[:, 0]).median()
             logits = model(inputs, lengths)
         victims = Victims(
             inputs=inputs[..., :VARIABLES],
@@ -293,3 +295,38 @@ class Faulty(nn.Module):
 def test_one_that_breaks_the_contract_is_refused(fault, message):
     with pytest.raises(UserError, match=r"training\.models: 'own:Faulty' .*" + message):
         check_model(Faulty(fault), "own:Faulty", 4, HOURS)
+
+
+class TestEnsemble:
+    def test_its_logits_are_the_mean_of_its_members(self):
+        model, inputs = built("ensemble", torch.float64), made_up_inputs("ensemble").double()
+        members = [model.logistic(inputs[..., : 2 * VARIABLES]), model.grud(inputs)]
+        torch.testing.assert_close(model(inputs), (members[0] + members[1]) / 2)
+
+    def test_each_member_learns_as_it_would_alone(self):
+        """Its gradient is half of that of its own loss: what the other member says does not enter."""
+        model, inputs, labels = (
+            built("ensemble", torch.float64),
+            made_up_inputs("ensemble").double(),
+            torch.arange(ROWS) % 2,
+        )
+        weights = torch.tensor([0.7, 1.6], dtype=torch.float64)
+        alone = []
+        for member, channels in ((model.logistic, 2 * VARIABLES), (model.grud, 3 * VARIABLES)):
+            loss = torch.nn.functional.cross_entropy(member(inputs[..., :channels]), labels, weight=weights)
+            alone += torch.autograd.grad(loss, list(member.parameters()))
+        kept = [parameter.detach().clone() for parameter in model.parameters()]
+        optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+        training_step(model, inputs, torch.full((ROWS,), HOURS), labels, optimiser, weights.float(), "float32")
+        for before, after, gradient in zip(kept, model.parameters(), alone, strict=True):
+            torch.testing.assert_close(before - after, gradient / 2, rtol=1e-4, atol=1e-6)
+
+    def test_members_learn_at_their_own_rates_unless_the_config_tells_one(self):
+        model = built("ensemble")
+        alone = [chosen_settings(member, {"lr": None, "weight_decay": None}) for member in model.members]
+        groups = build_optimiser(model, chosen_settings(model, {"lr": None, "weight_decay": None})).param_groups
+        assert [(group["lr"], group["weight_decay"]) for group in groups] == [tuple(own.values()) for own in alone]
+        assert alone[0] != alone[1]
+        groups = build_optimiser(model, chosen_settings(model, {"lr": 0.01, "weight_decay": 0.0})).param_groups
+        assert {(group["lr"], group["weight_decay"]) for group in groups} == {(0.01, 0.0)}
+        assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))

@@ -6,7 +6,9 @@ there on have no influence. It may also have
 
 - `inputs`, a class attribute: the kind of inputs that it takes whatever the config says (`ehr_attack.inputs.INPUTS`),
 - `lr` and `weight_decay`, class attributes: used where the config leaves these keys open,
-- `fit_inputs(inputs, lengths)`, called once before training with all training inputs, to set its buffers.
+- `fit_inputs(inputs, lengths)`, called once before training with all training inputs, to set its buffers,
+- `members` and `member_logits(inputs, lengths)`, of an ensemble: its modules, and their logits (members, batch, 2); in
+  training each has its own loss, learning rate and weight decay.
 """
 
 import importlib
@@ -26,6 +28,7 @@ MODELS = {
     "gru": "ehr_attack.models.gru:GRUClassifier",
     "grud": "ehr_attack.models.grud:GRUDClassifier",
     "transformer": "ehr_attack.models.transformer:TransformerClassifier",
+    "ensemble": "ehr_attack.models.ensemble:EnsembleClassifier",
     "logistic": "ehr_attack.models.logistic:LogisticClassifier",
 }
 
@@ -101,7 +104,12 @@ def settings_of(label: str, training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[str, Any]:
-    """The `training` settings with the model's own `lr` and `weight_decay` where the config leaves them open."""
+    """The `training` settings with the model's own `lr` and `weight_decay` where the config leaves them open.
+
+    Those of an ensemble stay open: each of its members has its own.
+    """
+    if hasattr(model, "members"):
+        return settings
     own = {"lr": getattr(model, "lr", _LR), "weight_decay": getattr(model, "weight_decay", _WEIGHT_DECAY)}
     return settings | {key: value for key, value in own.items() if settings.get(key) is None}
 

@@ -18,6 +18,18 @@ class FitsInputs(Protocol):
         """Set the buffers by inputs (stays, time, feature) and lengths (stays,) of the training stays."""
 
 
+@runtime_checkable
+class HasMembers(Protocol):
+    """A model that averages members, each of which has a loss, a learning rate and a weight decay of its own."""
+
+    @property
+    def members(self) -> list[nn.Module]:
+        """The members; together they hold all parameters."""
+
+    def member_logits(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (members, batch, 2), the mean of which over the members is the model's output."""
+
+
 def check_model(model: nn.Module, name: str, n_features: int, n_hours: int) -> None:
     """Check the contract of `ehr_attack.models` on made-up inputs (3, n_hours, n_features).
 
