@@ -40,7 +40,7 @@ test: $(VENV)/.installed-test  ## set up, then all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: demo-physionet2012 $(VENV)/.installed-test  ## the full run on PhysioNet 2012, and what it must show
+nightly: demo-physionet2012 zoo-physionet2012 $(VENV)/.installed-test  ## the full runs on PhysioNet 2012, and what they must show
 	$(BIN)/python -m pytest tests/nightly $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -70,6 +70,14 @@ demo-mimic4: $(VENV)/.installed-run  ## the pipeline on MIMIC-IV (MIMIC4_DIR=<fo
 demo-physionet2012: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))
 demo-physionet2012: $(VENV)/.installed-run  ## the pipeline on PhysioNet 2012 (PHYSIONET2012_DIR=<folder of sets>): results/physionet2012
 	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml
+
+.PHONY: zoo-physionet2012
+zoo-physionet2012: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))
+zoo-physionet2012: $(VENV)/.installed-run  ## train and judge every model on PhysioNet 2012, 18 variables and all; no attacks: results/zoo_*/models
+	for profile in clinical all; do \
+	  $(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/zoo.yaml --until evaluate \
+	    --config run="{name: zoo_$$profile}" source="{profile: $$profile}" || exit 1; \
+	done
 
 .PHONY: data-physionet2012
 data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (SETS="a b c") into data/physionet2012; resumes

@@ -42,9 +42,9 @@ class Mistake:
 MISTAKES = [
     Mistake(
         1, "variables as the sequence, hours as the features",
-        "preprocessing.py",
-        "return scaled.astype(np.float32)",
-        "return scaled.astype(np.float32).transpose(0, 2, 1)",
+        "inputs.py",
+        "return seen",
+        "return seen.transpose(0, 2, 1)",
         "test_01_training_and_attack_read_48_hours_of_19_variables",
     ),
     Mistake(
