@@ -189,7 +189,7 @@ def scalers(result: Extracted, folds: Path) -> list[dict]:
     )
     return [
         train_fold(
-            cohort=cohort, fold=fold, model_name="lstm", seed=0, imputation="forward", settings=settings
+            cohort=cohort, fold=fold, model_name="lstm", seed=0, imputation="forward", settings=settings, code={}
         ).preprocessing.to_dict()
         for fold in range(FOLDS)
     ]
