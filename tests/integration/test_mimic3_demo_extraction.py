@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ehr_attack.cohort_data import load_cohort
+from ehr_attack.config import validated_config
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
 from ehr_attack.folds import assign_folds
@@ -180,10 +181,7 @@ def test_values_after_hour_48_change_nothing(tables, tmp_path, carry_in):
 
 def scalers(result: Extracted, folds: Path) -> list[dict]:
     """The preprocessing that a training on each fold's other patients fits, of the model that one epoch makes."""
-    settings = {
-        **{"epochs": 1, "batch_size": 64, "lr": 0.001, "class_balance": "none", "inputs": "values", "tune": False},
-        **{"device": "cpu", "precision": "float32"},
-    }
+    settings = validated_config({})["training"] | {"epochs": 1, "class_balance": "none", "device": "cpu"}
     cohort = load_cohort(
         features_of(result), result.folder / "stays.parquet", folds, variables=load_variables(), window_hours=48
     )

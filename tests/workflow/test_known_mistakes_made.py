@@ -114,8 +114,8 @@ MISTAKES = [
     Mistake(
         4, "softmax before the cross-entropy of training",
         "fitting.py",
-        "cross_entropy(logits.float(),",
-        "cross_entropy(logits.float().softmax(dim=1),",
+        "cross_entropy(members.float().flatten(0, 1),",
+        "cross_entropy(members.float().flatten(0, 1).softmax(dim=1),",
         "test_04_a_model_that_is_surely_right_has_no_loss",
     ),
     Mistake(
