@@ -80,7 +80,7 @@ def fit(
     if run.best.epoch == 0:
         raise UserError(
             "training.lr: the loss was not a finite number in any epoch; the training diverged. "
-            f"Lower training.lr (now {settings['lr']})."
+            f"Lower training.lr (now {settings['lr'] or 'that of each member'})."
         )
     if run.epoch < settings["epochs"]:
         _log.info("%s: stopped after epoch %d, the best was epoch %d", label, run.epoch, run.best.epoch)

@@ -330,3 +330,14 @@ class TestEnsemble:
         groups = build_optimiser(model, chosen_settings(model, {"lr": 0.01, "weight_decay": 0.0})).param_groups
         assert {(group["lr"], group["weight_decay"]) for group in groups} == {(0.01, 0.0)}
         assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+    def test_a_module_that_only_calls_something_its_members_is_no_ensemble(self):
+        class Own(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.members = nn.ModuleList([nn.Linear(3, 2)])
+
+        chosen = chosen_settings(Own(), {"lr": None, "weight_decay": None})
+        assert chosen == {"lr": 0.001, "weight_decay": 0.0}
+        (group,) = build_optimiser(Own(), chosen).param_groups
+        assert (group["lr"], group["weight_decay"]) == (0.001, 0.0)

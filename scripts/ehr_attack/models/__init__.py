@@ -108,7 +108,9 @@ def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[
 
     Those of an ensemble stay open: each of its members has its own.
     """
-    if hasattr(model, "members"):
+    from ehr_attack.models.contract import HasMembers  # needs torch, which this package does without
+
+    if isinstance(model, HasMembers):
         return settings
     own = {"lr": getattr(model, "lr", _LR), "weight_decay": getattr(model, "weight_decay", _WEIGHT_DECAY)}
     return settings | {key: value for key, value in own.items() if settings.get(key) is None}
