@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ehr_attack.digests import data_digest
@@ -119,7 +119,7 @@ def as_tuples(frame: pd.DataFrame) -> list[tuple]:
     return sorted(plain, key=repr)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80)
 @given(rows=rows_of_a_table, dice=st.randoms(use_true_random=False))
 def test_the_rows_do_not_depend_on_the_shape_of_the_file(tmp_path_factory, rows, dice):
     folder = tmp_path_factory.mktemp("shape")
@@ -128,7 +128,7 @@ def test_the_rows_do_not_depend_on_the_shape_of_the_file(tmp_path_factory, rows,
     assert read_json(rows_file(out)) == {"rows_read": len(rows), "rows_kept": len(expected(rows))}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables=st.lists(rows_of_a_table, min_size=1, max_size=4), dice=st.randoms(use_true_random=False))
 def test_a_folder_of_parts_is_the_table_of_all_their_rows(tmp_path_factory, tables, dice):
     """Every part in a shape of its own: columns are found by each part's own header line."""
