@@ -1,32 +1,88 @@
-"""What an attack mode is: the update of one step, its lambda grid, and whether its attacks must be feasible."""
+"""What an attack mode is: the update of one step, its grid of lambdas, when it stops, and what counts as small."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-Step = Callable[[Tensor, Tensor, Tensor, float], Tensor]
-"""(perturbation, gradient, lambdas, rate) -> next perturbation.
-
-perturbation, gradient: (rows, hours, features), scaled units, the gradient of logit_y - logit_t; lambdas:
-(rows, 1, 1). A pure function, row by row, whose fixed point at zero does not depend on anything but its arguments.
-"""
+State = dict[str, Tensor]
+"""What a mode remembers of each row; the first axis of every tensor is the row. `point` (rows, size) is the
+perturbation at which the loss is evaluated next, in the units of the attack's space."""
 
 
 @dataclass(frozen=True)
-class Mode:
-    """An attack mode.
+class SearchSettings:
+    """lambdas: the mode's own grid; steps: updates before giving up; rate: step size; kappa: margin of a flip.
 
-    `lambda_factor(rate)` times the configured grid of lambdas is the mode's own grid. A `constrained` mode stays in
-    the box [0, 1] and in the mutable cells, needs the configured margin kappa to stop, and succeeds only where its
-    perturbation is feasible. An unconstrained one follows the published code: no box, kappa 0.
+    chunk_rows: rows attacked at once. prune: skip the lambdas above a stay's first failure, but for an audited sample.
     """
 
-    name: str
-    step: Step
-    lambda_factor: Callable[[float], float]
-    constrained: bool
+    lambdas: tuple[float, ...]
+    steps: int
+    rate: float
+    kappa: float
+    chunk_rows: int
+    prune: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a mode learns at its `point`.
+
+    gradient: (rows, size), of logit_y - logit_t with respect to the point; margin: (rows,), logit_t - logit_y, positive
+    where the prediction has flipped; lambdas: (rows, 1), NaN where the mode has none; made: (rows, 1), updates made
+    before this one; low, high: (rows, size), limits of a feasible point.
+    """
+
+    gradient: Tensor
+    margin: Tensor
+    lambdas: Tensor
+    made: Tensor
+    low: Tensor
+    high: Tensor
+    settings: SearchSettings
+
+    @property
+    def flipped(self) -> Tensor:
+        """Bool (rows, 1): the margin passes kappa."""
+        return (self.margin > self.settings.kappa)[:, None]
+
+    def project(self, point: Tensor) -> Tensor:
+        """The nearest feasible point."""
+        return torch.clamp(point, self.low, self.high)
+
+
+class Mode:
+    """An attack mode. Derive from it and write `update`, a pure function, row by row.
+
+    constrained: it stays in the box and in the mutable cells, needs the configured kappa to stop, and succeeds only
+    where its perturbation is feasible; an unconstrained one follows the published code (no box, kappa 0).
+    stops_at_flip: a row ends at its first flip; else it makes all its steps, and the smallest flip counts.
+    rests_at_zero: a first update that leaves a row at zero would do so for ever, so the row ends at once.
+    norm: what `smallest` means, `l1` or `l0`.
+    """
+
+    constrained: ClassVar[bool] = True
+    stops_at_flip: ClassVar[bool] = True
+    rests_at_zero: ClassVar[bool] = False
+    norm: ClassVar[Literal["l1", "l0"]] = "l1"
+
+    def update(self, state: State, seen: Seen) -> State:
+        """The state after one more step. The engine keeps the new `point` feasible where the mode is constrained."""
+        raise NotImplementedError
+
+    def start(self, point: Tensor) -> State:
+        """The state of fresh rows: `point` (rows, size) is zero."""
+        return {"point": point}
+
+    def lambda_factor(self, rate: float) -> float | None:
+        """What the configured grid of lambdas is multiplied by to give the mode's own; None: the mode has no lambda."""
+        return None
+
+    def size(self, point: Tensor) -> Tensor:
+        """How large each perturbation is, (rows,), by the mode's norm."""
+        return point.abs().sum(dim=1) if self.norm == "l1" else (point != 0).sum(dim=1).to(point.dtype)
 
 
 def soft_threshold(values: Tensor, threshold: Tensor) -> Tensor:
