@@ -9,6 +9,7 @@ TEMPLATE_DIR = PACKAGE_DIR / "templates"
 SQL_DIR = PROJECT_DIR / "workflow" / "sql"
 CONFIG_SCHEMA_FILE = PROJECT_DIR / "workflow" / "schemas" / "config.schema.yaml"
 VARIABLES_FILE = DATA_DIR / "variables.csv"
+RELATIONS_FILE = DATA_DIR / "relations.csv"
 
 
 def sql_file(folder: Path, name: str) -> Path:

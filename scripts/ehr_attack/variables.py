@@ -17,6 +17,7 @@ VITAL, LAB, OTHER, DEMOGRAPHIC = "vital", "lab", "other", "demographic"
 
 _ITEM_COLUMNS = {"mimic3": ("mimic3_carevue", "mimic3_metavision"), "mimic4": ("mimic4",)}
 _PHYSIONET2012 = "physionet2012"
+_YES_NO = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Variable:
     A value v is plausible when `low_exclusive < v <= high_inclusive`; `precision` is the step at which it is charted.
     `items` maps an item-id column (`mimic3_carevue`, `mimic3_metavision`, `mimic4`) to the ids that hold the variable;
     `physionet2012` holds its parameters in the records of the PhysioNet 2012 challenge. `fluid` is what a laboratory
-    value is measured in (empty: not told).
+    value is measured in (empty: not told). `mutable`: a feasible attack may change it; never a demographic one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Variable:
     items: Mapping[str, tuple[Item, ...]]
     physionet2012: tuple[str, ...] = ()
     fluid: str = ""
+    mutable: bool = True
 
 
 def load_variables(
@@ -106,11 +108,13 @@ def _variable(row: dict[str, str], path: Path) -> Variable:
             items={column: _items(row[column]) for columns in _ITEM_COLUMNS.values() for column in columns},
             physionet2012=tuple(filter(None, row["physionet2012"].split("|"))),
             fluid=row.get("fluid") or "",
+            mutable=_YES_NO[row.get("mutable") or "yes"] and row["group"] != DEMOGRAPHIC,
         )
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{path}: the row of variable {row.get('variable')!r} is malformed ({error}). Expected the columns of the "
-            "header line, numbers in the last three, and item ids joined by '|' (':F' marks Fahrenheit)."
+            "header line, numbers for the range and the precision, item ids joined by '|' (':F' marks Fahrenheit), and "
+            "yes, no or nothing in `mutable`."
         ) from error
 
 
