@@ -143,6 +143,10 @@ OUTCOMES = pa.schema(
         "feasible": _FLAG,
         "steps": _INT32,
         "margin": _FLOAT,
+        "margin_clean": _FLOAT,
+        "margin_float32": _FLOAT,
+        "margin_float64": _FLOAT,
+        "margin_feasible": _FLOAT,
         "p_clean": _FLOAT,
         "p_adversarial": _FLOAT,
         "l1": _FLOAT,
@@ -150,10 +154,23 @@ OUTCOMES = pa.schema(
         "linf": _FLOAT,
         "n_changed": _INT32,
         "n_changed_observed": _INT32,
+        "n_edited": _INT32,
+        "still_falling": _FLAG,
+        "gradient_vanished": _FLAG,
+        "stuck_at_bounds": _FLAG,
+        "pruned": _FLAG,
+        "audited": _FLAG,
         "selected": _FLAG,
     }
 )
-"""One row an attack on a stay (stay x lambda)."""
+"""One row an attack on a stay (stay x lambda; `lambda` is null where a mode has none).
+
+Margins are logit_t - logit_y: of the unchanged record, as the search saw it, recomputed in float64, of the feasible
+change; `margin` is that of the change that counts, feasible where the mode must be. l1, l2, linf are in scaled units;
+`n_edited`: entries changed, recorded values in modes that change these, else cells. A row without a flip may be
+`still_falling` (its loss fell at the last step), `gradient_vanished`, or `stuck_at_bounds`. `pruned`: not searched,
+since a smaller lambda of the stay failed; `audited`: searched all the same.
+"""
 
 PERTURBATIONS = pa.schema(
     _ATTACK
@@ -165,7 +182,20 @@ PERTURBATIONS = pa.schema(
         "observed": _FLAG,
     }
 )
-"""One row a changed cell of a successful attack."""
+"""One row a changed cell of a successful attack. In modes that change recorded values, the cell that holds them."""
+
+CHANGES = pa.schema(
+    _ATTACK
+    | {
+        "variable": _TEXT,
+        "hours": _FLOAT,
+        "value_before": _FLOAT,
+        "value_after": _FLOAT,
+        "unit": _TEXT,
+    }
+)
+"""One row a recorded value that a successful attack changed (`measurement`); in mode `single`, one row a recorded value
+that flips the prediction by itself, with its smallest such change. `hours` since ICU admission, values in `unit`."""
 
 _MAP: _Fields = {"model": _TEXT, "mode": _TEXT, "direction": _TEXT}
 

@@ -1,43 +1,116 @@
-"""The attack modes by name. A new mode is one file and one line of `MODES`.
+"""The attack modes by name. A new mode is one file and one line of `MODES`; a user's own is `package.module:Class`.
 
-A mode's module holds two functions: `step`, the update (see `attacks.mode.Step`), and `lambda_factor(rate)`, by
-which the configured grid of lambdas is multiplied to give the mode's own.
+A mode of kind `cells` or `measurements` is a class derived from `attacks.mode.Mode`: an update of one step, run by the
+engine. A `baseline` is a function of `attacks.baselines`, which changes as much as another attack did; `single` tries
+every recorded value. For attacks on a model of your own, without this project's data, see `run_attack`.
 """
 
 import importlib
+import os
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ehr_attack.errors import UserError
+from ehr_attack.modules import find_module
 
 if TYPE_CHECKING:
     from ehr_attack.attacks.mode import Mode
 
+CELLS, MEASUREMENTS, SINGLE, BASELINE = "cells", "measurements", "single", "baseline"
+"""Kinds of modes: what they vary (values of hours, or recorded values), or how they search."""
+
 
 @dataclass(frozen=True)
 class ModeEntry:
-    """Where a mode is defined, and whether its attacks must be feasible (box, mutable cells, charted precision)."""
+    """Where a mode is defined, its kind, and whether its attacks must be feasible (box, mutable cells, precision)."""
 
-    module: str
-    constrained: bool
+    where: str
+    kind: str = CELLS
+    constrained: bool = True
 
 
 CHUNK_ROWS = {"cpu": 64, "cuda": 4096, "mps": 1024}
 """Rows attacked at once where the config leaves it open: 64 stay in a CPU's cache; a GPU wants thousands."""
 
 MODES = {
-    "sun2018": ModeEntry("ehr_attack.attacks.sun2018", constrained=False),
-    "ista": ModeEntry("ehr_attack.attacks.ista", constrained=True),
+    "sun2018": ModeEntry("ehr_attack.attacks.sun2018:Sun2018", constrained=False),
+    "ista": ModeEntry("ehr_attack.attacks.ista:ISTA"),
+    "ead": ModeEntry("ehr_attack.attacks.ead:EAD"),
+    "fmn_l1": ModeEntry("ehr_attack.attacks.fmn_l1:FMNL1"),
+    "sigma_zero": ModeEntry("ehr_attack.attacks.sigma_zero:SigmaZero"),
+    "measurement": ModeEntry("ehr_attack.attacks.sigma_zero:SigmaZero", MEASUREMENTS),
+    "single": ModeEntry("ehr_attack.attacks.single:scan", SINGLE),
+    "random_cells": ModeEntry("ehr_attack.attacks.baselines:random_cells", BASELINE),
+    "random_noise": ModeEntry("ehr_attack.attacks.baselines:random_noise", BASELINE),
+    "gradient_sign": ModeEntry("ehr_attack.attacks.baselines:gradient_sign", BASELINE),
+    "last_hours": ModeEntry("ehr_attack.attacks.baselines:last_hours", BASELINE),
 }
 
 
-def module_of(name: str) -> str:
-    """The importable module that defines mode `name`, for code digests."""
-    return MODES[name].module
+def label_of(mode: str) -> str:
+    """The name of `mode` in tables and file names: of `package.module:Class`, the class."""
+    return mode.rpartition(":")[2]
 
 
-def load_mode(name: str) -> "Mode":
-    """The attack mode `name`, ready to run."""
+def entry_of(mode: str) -> ModeEntry:
+    """The entry of `mode`; a user's own varies cells and must be feasible."""
+    return MODES.get(mode) or ModeEntry(mode)
+
+
+def module_of(mode: str) -> str:
+    """The importable module that defines `mode`, for code digests."""
+    return entry_of(mode).where.partition(":")[0]
+
+
+def check_found(modes: Iterable[str]) -> None:
+    """Raise UserError when the module of one of `modes` is nowhere to be found (it is not imported)."""
+    for mode in modes:
+        if find_module(module_of(mode)) is None:
+            raise UserError(f"config key attack.modes: {mode!r}: {_not_there(module_of(mode))}")
+
+
+def load_object(mode: str) -> Any:
+    """What the registry names for `mode`. Raises UserError when a user's own cannot be imported."""
+    module, _, attribute = entry_of(mode).where.partition(":")
+    if find_module(module) is None:
+        raise UserError(f"attack.modes: {mode!r}: {_not_there(module)}")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except AttributeError as error:
+        raise UserError(f"attack.modes: {mode!r}: {error}. Expected the name of a class after the colon.") from error
+    except Exception as error:  # a user's module may fail in any way
+        if mode in MODES:
+            raise
+        raise UserError(
+            f"attack.modes: {mode!r}: importing {module} failed: {type(error).__name__}: {error}. Mend it."
+        ) from error
+
+
+def load_mode(mode: str) -> "Mode":
+    """The attack mode called `mode`, ready to run. Raises UserError when a user's own is no mode."""
     from ehr_attack.attacks.mode import Mode
 
-    entry = MODES[name]
-    module = importlib.import_module(entry.module)
-    return Mode(name, module.step, module.lambda_factor, entry.constrained)
+    found = load_object(mode)
+    if not (isinstance(found, type) and issubclass(found, Mode)):
+        raise UserError(
+            f"attack.modes: {mode!r} is no attack mode; expected a class derived from ehr_attack.attacks.mode.Mode."
+        )
+    return found()
+
+
+def _not_there(module: str) -> str:
+    return (
+        f"there is no module {module}. Expected package.module:Class, importable from this environment or from the "
+        f"folder {os.getcwd()}."
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """`run_attack` and its result, imported when asked for: they need torch, which the workflow's plan does without."""
+    if name in ("run_attack", "AttackResult"):
+        return getattr(importlib.import_module("ehr_attack.attacks.library"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,21 +1,30 @@
 """The attack engine: all rows (stay x lambda) of many stays through one fixed-size batch.
 
-Model weights are frozen and gradients go to the input only. Three exact savings: the clean gradient of a stay is
-shared by all its lambdas; a row whose first update leaves it at zero stays there for ever and costs nothing; one
-forward pass serves the flip check and the next gradient. Finished rows leave the batch and waiting rows take their
-place. The batch always has the same number of rows, so a row's result does not depend on its neighbours.
+Model weights are frozen and gradients go to the input only. Exact savings: the clean gradient of a stay is shared by
+all its lambdas; a row whose first update leaves it at zero stays there for ever and costs nothing; one forward pass
+serves the flip check and the next gradient. Finished rows leave the batch and waiting rows take their place. Where the
+arithmetic of a row depends on the number of rows beside it, the batch always has the same number, so that a row's
+result does not depend on its neighbours.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from ehr_attack.attacks.mode import Mode
+from ehr_attack.attacks.gradients import GradientPath, freeze, gradient_path
+from ehr_attack.attacks.gradients.autograd import margins
+from ehr_attack.attacks.mode import Mode, SearchSettings, Seen, State
+from ehr_attack.attacks.queue import RowQueue, padded, rows_of
+from ehr_attack.attacks.space import CellSpace, Space
 from ehr_attack.progress import Progress
 
 _ROWS_A_BLOCK = 1024
+_STILL_FALLING = 1e-5
+"""A margin that grew by more than this in the last step says that more steps might have flipped the row."""
+_VANISHED = 1e-9
+"""A gradient with no larger entry moves no cell by a charted unit in any number of steps."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,8 @@ class Victims:
 
     inputs: float32 (stays, hours, features), scaled; lengths: int64 (stays,), valid hours; labels: int64 (stays,), the
     true and predicted class; mutable: bool (stays, hours, features), cells that a constrained attack may change;
-    constants: float32 (stays, hours, channels), what the model sees after the features and no attack changes, or None.
+    constants: float32 (stays, hours, channels), what the model sees after the features and no attack changes, or None;
+    keys: int64 (stays,), what tells the stays apart whatever the sharding (their ids), or None: their position.
     """
 
     inputs: Tensor
@@ -32,253 +42,354 @@ class Victims:
     labels: Tensor
     mutable: Tensor
     constants: Tensor | None = None
+    keys: Tensor | None = None
 
     def seen(self, stays: Tensor, features: Tensor) -> Tensor:
         """What the model sees of `stays` (rows,) with `features` (rows, hours, features) in place of their inputs."""
-        if self.constants is None:
+        if self.constants is None or not self.constants.shape[-1]:
             return features
         return torch.cat([features, self.constants[stays].to(features)], dim=-1)
 
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """lambdas: the mode's own grid; steps: updates before giving up; rate: step size; kappa: margin of a flip."""
-
-    lambdas: Sequence[float]
-    steps: int
-    rate: float
-    kappa: float
-    chunk_rows: int
+    def subset(self, stays: Tensor) -> "Victims":
+        """Some of the stays, in the order of their positions `stays` (rows,)."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Victims(**{name: None if part is None else part[stays] for name, part in parts.items()})
 
 
 @dataclass(frozen=True)
 class FinishedRows:
-    """Rows whose search has ended.
+    """Rows whose search has ended; every tensor's first axis is the row.
 
-    stay, position: int64 (rows,), index into the victims and into the lambda grid; perturbation: float32
-    (rows, hours, features); steps: int64 (rows,), updates made; flipped: bool (rows,), by the mode's float32 rule.
+    stay, position: int64, index into the victims and into the grid of lambdas; point: float32 (rows, size), the
+    perturbation in the units of the space: the flip found (the smallest, in modes that go on), else the last point;
+    steps: int64, updates made; flipped: bool, by the mode's float32 rule; margin: float32, logit_t - logit_y at
+    `point`; falling, vanished, stuck: bool, of a row without a flip: its margin still grew at the last step; its
+    gradient is zero; its last step changed nothing but was held by a bound. pruned: bool, not searched, because a
+    smaller lambda of the stay failed; audited: bool, searched all the same.
     """
 
     stay: Tensor
     position: Tensor
-    perturbation: Tensor
+    point: Tensor
     steps: Tensor
     flipped: Tensor
+    margin: Tensor
+    falling: Tensor
+    vanished: Tensor
+    stuck: Tensor
+    pruned: Tensor
+    audited: Tensor
 
 
 def search(
-    model: nn.Module, victims: Victims, mode: Mode, settings: SearchSettings, progress: Progress
+    model: nn.Module,
+    victims: Victims,
+    mode: Mode,
+    settings: SearchSettings,
+    progress: Progress,
+    *,
+    space: Space | None = None,
+    path: GradientPath | None = None,
 ) -> Iterator[FinishedRows]:
     """Attack every victim at every lambda; yield blocks of finished rows, in no particular order.
 
-    The model maps (batch, time, feature) and lengths (batch,) to two logits; its weights are frozen here.
+    The model maps (batch, time, feature) and lengths (batch,) to two logits; its weights are frozen here. space: what
+    is varied, by default the cells; path: how gradients are computed, by default the fastest that the model has here.
     """
     freeze(model)
-    gradients = _clean_gradients(model, victims, settings.chunk_rows)
-    problem = _Problem(victims, mode, settings, gradients)
-    moving = problem.moving_rows()
-    yield from _fixed_rows(problem, moving, progress)
-    yield from _moving_rows(model, problem, moving.nonzero().flatten(), progress)
-
-
-def freeze(model: nn.Module) -> None:
-    """Make gradients flow to inputs only; dropout off, recurrent layers in the mode that cuDNN's backward needs."""
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for module in model.modules():
-        if isinstance(module, nn.RNNBase) and not module.dropout:
-            module.train()
-
-
-def margins(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
-    """logit_t - logit_y of every row, (rows,): positive where the prediction is not the label."""
-    logits = model(inputs, lengths)
-    margin: Tensor = (logits[:, 1] - logits[:, 0]) * (1 - 2 * labels).to(logits.dtype)
-    return margin
+    space = space or CellSpace(victims.inputs, victims.mutable)
+    path = path or gradient_path(model, device=victims.inputs.device)
+    if len(victims.inputs):
+        yield from _Search(victims, space, path, mode, settings, progress).rows()
 
 
 def in_chunks(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor, chunk_rows: int) -> Tensor:
-    """`margins` without gradients, in batches padded to `chunk_rows`, so that neighbours do not matter."""
+    """`margins` (rows,) without gradients, in batches padded to `chunk_rows`, so that neighbours do not matter."""
     with torch.no_grad():
         parts = [
-            margins(
-                model,
-                *(_pad(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels)),
-            )
+            margins(model, *(padded(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels)))
             for start in range(0, len(inputs), chunk_rows)
         ]
     return torch.cat(parts)[: len(inputs)] if parts else inputs.new_zeros(0)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """The rows of one search: row number = stay x number of lambdas + position in the grid."""
+class _Search:
+    """One search: the victims, the batch of rows in work, and the queue of those that wait."""
 
-    victims: Victims
-    mode: Mode
-    settings: SearchSettings
-    gradients: Tensor
+    def __init__(
+        self,
+        victims: Victims,
+        space: Space,
+        path: GradientPath,
+        mode: Mode,
+        settings: SearchSettings,
+        progress: Progress,
+    ) -> None:
+        self._victims, self._space, self._path = victims, space, path
+        self._mode, self._settings, self._progress = mode, settings, progress
+        self._device = victims.inputs.device
+        self._lambdas = torch.tensor(settings.lambdas, dtype=torch.float32, device=self._device)
+        self._clean_margin, self._clean_gradient = self._at_zero()
+        self._searched = self._successes = 0
 
-    @property
-    def grid(self) -> Tensor:
-        return torch.tensor(self.settings.lambdas, dtype=torch.float32, device=self.victims.inputs.device)
+    def rows(self) -> Iterator[FinishedRows]:
+        """All rows, in blocks."""
+        resting = self._resting()
+        queue = RowQueue(self._victims, self._settings, resting)
+        yield from self._unmoved(resting.nonzero().flatten(), pruned=False, queue=queue)
+        held: list[FinishedRows] = []
+        for block in self._moving(queue):
+            held.append(block)
+            if sum(len(part.stay) for part in held) >= _ROWS_A_BLOCK:
+                yield _joined(held)
+                held = []
+        if held:
+            yield _joined(held)
+        for pruned in queue.pruned():
+            yield from self._unmoved(pruned, pruned=True, queue=queue)
 
-    @property
-    def n_rows(self) -> int:
-        return len(self.victims.inputs) * len(self.settings.lambdas)
+    def _moving(self, queue: RowQueue) -> Iterator[FinishedRows]:
+        batch = _Batch(self, queue.take(self._settings.chunk_rows))
+        while batch.occupied:
+            margin, gradient = batch.evaluate()
+            leaving, finished = batch.finish(margin, gradient, queue)
+            batch.advance(margin, gradient)
+            if finished is None:
+                continue
+            self._report(finished)
+            yield finished
+            batch.fill(leaving, queue.take(len(leaving)))
 
-    def stay_of(self, rows: Tensor) -> Tensor:
-        return rows.div(len(self.settings.lambdas), rounding_mode="floor")
-
-    def position_of(self, rows: Tensor) -> Tensor:
-        return rows.remainder(len(self.settings.lambdas))
-
-    def lambdas_of(self, rows: Tensor) -> Tensor:
-        return self.grid[self.position_of(rows)][:, None, None]
-
-    def first_step(self, rows: Tensor) -> Tensor:
-        """The perturbation of `rows` after one update from zero, from the shared clean gradient."""
-        stays = self.stay_of(rows)
-        zero = torch.zeros_like(self.victims.inputs[stays])
-        return self.update(zero, self.gradients[stays], self.lambdas_of(rows), stays)
-
-    def update(self, perturbation: Tensor, gradient: Tensor, lambdas: Tensor, stays: Tensor) -> Tensor:
-        """One update of the mode, kept in the box and in the mutable cells when the mode is constrained."""
-        moved = self.mode.step(perturbation, gradient, lambdas, self.settings.rate)
-        if not self.mode.constrained:
-            return moved
-        inputs = self.victims.inputs[stays]
-        boxed = torch.where(moved == 0, moved, (inputs + moved).clamp(0.0, 1.0) - inputs)
-        return boxed * self.victims.mutable[stays]
-
-    def moving_rows(self) -> Tensor:
-        """Bool (rows,): False where the first update leaves a row at zero, where it then stays for ever."""
-        blocks = torch.split(torch.arange(self.n_rows, device=self.victims.inputs.device), _ROWS_A_BLOCK)
-        return torch.cat([self.first_step(rows).flatten(1).any(dim=1) for rows in blocks])
-
-
-def _pad(values: Tensor, rows: int) -> Tensor:
-    """Repeat the first row at the end until there are `rows` of them."""
-    if len(values) == rows:
-        return values
-    return torch.cat([values, values[:1].expand(rows - len(values), *values.shape[1:])])
-
-
-def _gradients(model: nn.Module, victims: Victims, stays: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Margins (rows,) of `stays` (rows,) at `inputs`, and the gradient of logit_y - logit_t with respect to these."""
-    leaf = inputs.detach().requires_grad_(True)
-    margin = margins(model, victims.seen(stays, leaf), victims.lengths[stays], victims.labels[stays])
-    (gradient,) = torch.autograd.grad(-margin.sum(), leaf)
-    return margin.detach(), gradient
-
-
-def _clean_gradients(model: nn.Module, victims: Victims, chunk_rows: int) -> Tensor:
-    count = len(victims.inputs)
-    chunks = torch.split(torch.arange(count, device=victims.inputs.device), chunk_rows)
-    padded = (_pad(stays, chunk_rows) for stays in chunks)
-    return torch.cat([_gradients(model, victims, stays, victims.inputs[stays])[1] for stays in padded])[:count]
-
-
-def _fixed_rows(problem: _Problem, moving: Tensor, progress: Progress) -> Iterator[FinishedRows]:
-    """Rows that never leave zero: as if all steps had been made, without a flip."""
-    for rows in torch.split((~moving).nonzero().flatten(), _ROWS_A_BLOCK):
-        stays = problem.stay_of(rows)
-        progress.advance(len(rows))
-        yield FinishedRows(
-            stay=stays,
-            position=problem.position_of(rows),
-            perturbation=torch.zeros_like(problem.victims.inputs[stays]),
-            steps=torch.full_like(rows, problem.settings.steps),
-            flipped=torch.zeros_like(rows, dtype=torch.bool),
+    def _report(self, finished: FinishedRows) -> None:
+        self._searched += len(finished.stay)
+        self._successes += int(finished.flipped.sum())
+        self._progress.advance(
+            len(finished.stay), f"{self._successes / self._searched:.0%} of the searched rows flipped"
         )
+
+    def _at_zero(self) -> tuple[Tensor, Tensor]:
+        """Margins (stays,) and gradients (stays, size) of the unchanged records."""
+        count = len(self._victims.inputs)
+        chunks = torch.split(torch.arange(count, device=self._device), self._settings.chunk_rows)
+        parts = [
+            self.evaluate(stays, torch.zeros(len(stays), self._space.size, device=self._device))
+            for stays in (padded(chunk, self._settings.chunk_rows) for chunk in chunks)
+        ]
+        return torch.cat([part[0] for part in parts])[:count], torch.cat([part[1] for part in parts])[:count]
+
+    def evaluate(self, stays: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Margins (rows,) of `stays` (rows,) at `point` (rows, size), and the gradient of logit_y - logit_t there."""
+        seen = self._victims.seen(stays, self._space.features(stays, point))
+        margin, gradient = self._path(seen, self._victims.lengths[stays], self._victims.labels[stays])
+        return margin, self._space.pull(stays, point, gradient[..., : self._victims.inputs.shape[-1]])
+
+    def first_step(self, rows: Tensor) -> State:
+        """The states of `rows` after one update from zero, from the shared clean gradient."""
+        stays, positions = rows_of(rows, self._settings)
+        point = torch.zeros(len(rows), self._space.size, device=self._device)
+        low, high = self._space.bounds(stays)
+        seen = Seen(
+            gradient=self._clean_gradient[stays],
+            margin=self._clean_margin[stays],
+            lambdas=self._lambdas[positions][:, None],
+            made=torch.zeros(len(rows), 1, device=self._device),
+            low=low,
+            high=high,
+            settings=self._settings,
+        )
+        return self.updated(self._mode.start(point), seen)
+
+    def updated(self, state: State, seen: Seen) -> State:
+        """One update of the mode, kept feasible when the mode is constrained."""
+        state = self._mode.update(state, seen)
+        return state | {"point": seen.project(state["point"])} if self._mode.constrained else state
+
+    def _resting(self) -> Tensor:
+        """Bool (rows,): the first update leaves the row at zero, where it then stays for ever."""
+        rows = torch.arange(len(self._victims.inputs) * len(self._settings.lambdas), device=self._device)
+        if not self._mode.rests_at_zero:
+            return torch.zeros_like(rows, dtype=torch.bool)
+        blocks = torch.split(rows, _ROWS_A_BLOCK)
+        return torch.cat([~self.first_step(block)["point"].any(dim=1) for block in blocks])
+
+    def _unmoved(self, rows: Tensor, *, pruned: bool, queue: RowQueue) -> Iterator[FinishedRows]:
+        """Rows that stay at zero: as if all steps had been made, without a flip; or not searched at all."""
+        for block in torch.split(rows, _ROWS_A_BLOCK):
+            if not len(block):
+                continue
+            stays, positions = rows_of(block, self._settings)
+            no = torch.zeros_like(block, dtype=torch.bool)
+            self._progress.advance(len(block))
+            yield FinishedRows(
+                stay=stays,
+                position=positions,
+                point=torch.zeros(len(block), self._space.size, device=self._device),
+                steps=torch.full_like(block, 0 if pruned else self._settings.steps),
+                flipped=no,
+                margin=self._clean_margin[stays],
+                falling=no,
+                vanished=no if pruned else self._clean_gradient[stays].abs().amax(dim=1) <= _VANISHED,
+                stuck=no if pruned else (self._space_is_closed(stays)),
+                pruned=torch.full_like(no, pruned),
+                audited=no if pruned else queue.audited(block),
+            )
+
+    def _space_is_closed(self, stays: Tensor) -> Tensor:
+        """Bool (rows,): no number of the stay may change."""
+        low, high = self._space.bounds(stays)
+        return ~((low != 0) | (high != 0)).any(dim=1)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of the search."""
+        return self._mode
+
+    @property
+    def settings(self) -> SearchSettings:
+        """The settings of the search."""
+        return self._settings
+
+    @property
+    def any_rows(self) -> bool:
+        """Whether rows may be computed in any number without a change of their results."""
+        return self._path.any_rows
+
+    def lambdas_of(self, positions: Tensor) -> Tensor:
+        """Lambdas (rows, 1) of positions (rows,)."""
+        return self._lambdas[positions][:, None]
+
+    def bounds(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+        """Limits of feasible points, each (rows, size)."""
+        return self._space.bounds(stays)
 
 
 class _Batch:
-    """The fixed-size batch: `row` is -1 where a place is empty (it then holds a harmless copy of the first victim)."""
+    """The rows in work, one a place. A place that no waiting row takes goes on with its last row, to no effect."""
 
-    def __init__(self, problem: _Problem, places: int) -> None:
-        device = problem.victims.inputs.device
-        self.problem = problem
-        self.row = torch.full((places,), -1, dtype=torch.int64, device=device)
-        self.steps = torch.zeros(places, dtype=torch.int64, device=device)
-        self.perturbation = problem.victims.inputs.new_zeros((places, *problem.victims.inputs.shape[1:]))
+    def __init__(self, search_: _Search, rows: Tensor) -> None:
+        self._search = search_
+        places = search_.settings.chunk_rows
+        self._busy = torch.arange(places, device=rows.device) < len(rows)
+        self._row = padded(rows, places) if len(rows) else rows.new_zeros(places)
+        self._state = search_.first_step(self._row)
+        self._made = torch.ones(places, 1, device=rows.device)
+        self._last_margin = torch.full((places,), -torch.inf, device=rows.device)
+        self._stays, self._positions = rows_of(self._row, search_.settings)
+        self._lambdas = search_.lambdas_of(self._positions)
+        self._low, self._high = (limit.clone() for limit in search_.bounds(self._stays))
+        self._best = torch.zeros_like(self._state["point"])
+        self._best_size = torch.full((places,), torch.inf, device=rows.device)
+        self._best_margin = torch.zeros(places, device=rows.device)
 
     @property
-    def stay(self) -> Tensor:
-        return self.problem.stay_of(self.row.clamp(min=0))
+    def occupied(self) -> bool:
+        """Whether any row is in work."""
+        return bool(self._busy.any())
 
-    @property
-    def empty(self) -> Tensor:
-        return (self.row < 0).nonzero().flatten()
+    def evaluate(self) -> tuple[Tensor, Tensor]:
+        """Margins (places,) and gradients (places, size) at the current points."""
+        if not self._search.any_rows or self._busy.all():
+            return self._search.evaluate(self._stays, self._state["point"])
+        places = self._busy.nonzero().flatten()
+        margin, gradient = self._search.evaluate(self._stays[places], self._state["point"][places])
+        everywhere = torch.zeros_like(self._last_margin), torch.zeros_like(self._state["point"])
+        return everywhere[0].index_copy(0, places, margin), everywhere[1].index_copy(0, places, gradient)
 
-    def fill(self, rows: Tensor) -> None:
-        """Seat `rows` in empty places, one update done already."""
-        places = self.empty[: len(rows)]
-        self.row[places] = rows
-        self.steps[places] = 1
-        self.perturbation[places] = self.problem.first_step(rows)
-
-    def evaluate(self, model: nn.Module) -> tuple[Tensor, Tensor]:
-        """Margins (places,) and gradients (places, hours, features) at the current perturbations."""
-        victims, stays = self.problem.victims, self.stay
-        return _gradients(model, victims, stays, victims.inputs[stays] + self.perturbation)
-
-    def take(self, places: Tensor, flipped: Tensor) -> FinishedRows:
-        """Remove the rows in `places`."""
-        rows = self.row[places]
-        finished = FinishedRows(
-            stay=self.problem.stay_of(rows),
-            position=self.problem.position_of(rows),
-            perturbation=self.perturbation[places],
-            steps=self.steps[places],
-            flipped=flipped[places],
-        )
-        self.row[places] = -1
-        self.perturbation[places] = 0.0
-        return finished
-
-    def advance(self, gradient: Tensor) -> None:
-        """One update of every row."""
-        lambdas = self.problem.lambdas_of(self.row.clamp(min=0))
-        self.perturbation = self.problem.update(self.perturbation, gradient, lambdas, self.stay)
-        self.perturbation[self.empty] = 0.0
-        self.steps += 1
-
-
-def _moving_rows(model: nn.Module, problem: _Problem, waiting: Tensor, progress: Progress) -> Iterator[FinishedRows]:
-    settings = problem.settings
-    batch = _Batch(problem, settings.chunk_rows)
-    finished: list[FinishedRows] = []
-    held = successes = done = 0
-    batch.fill(waiting[: settings.chunk_rows])
-    waiting = waiting[settings.chunk_rows :]
-    while len(batch.empty) < settings.chunk_rows:
-        margin, gradient = batch.evaluate(model)
+    def finish(
+        self, margin: Tensor, gradient: Tensor, queue: RowQueue
+    ) -> tuple[Tensor, FinishedRows | None]:
+        """Places (n,) of the rows that end here, and these rows."""
+        settings, mode = self._search.settings, self._search.mode
         flipped = margin > settings.kappa
-        leaving = ((batch.row >= 0) & (flipped | (batch.steps >= settings.steps))).nonzero().flatten()
-        taken = batch.take(leaving, flipped) if len(leaving) else None
-        batch.advance(gradient)
-        if taken is None:
-            continue
-        finished.append(taken)
-        held, done, successes = held + len(leaving), done + len(leaving), successes + int(taken.flipped.sum())
-        progress.advance(len(leaving), f"{successes / done:.0%} of the searched rows flipped")
-        incoming = waiting[: len(batch.empty)]
-        batch.fill(incoming)
-        waiting = waiting[len(incoming) :]
-        if held >= _ROWS_A_BLOCK:
-            yield _join(finished)
-            finished, held = [], 0
-    if finished:
-        yield _join(finished)
+        if not mode.stops_at_flip:
+            self._keep_smallest(margin, flipped)
+        broken = ~torch.isfinite(margin + gradient.sum(dim=1))
+        at_end = (self._made[:, 0] >= settings.steps) | broken
+        if mode.stops_at_flip:
+            at_end |= flipped
+        obsolete = queue.obsolete(self._row) if settings.prune else None
+        if obsolete is not None:
+            at_end |= obsolete
+        leaving = (self._busy & at_end).nonzero().flatten()
+        if not len(leaving):
+            self._last_margin = margin
+            return leaving, None
+        finished = self._finished(leaving, margin, gradient, broken, queue)
+        if settings.prune:
+            finished = self._pruned(finished, leaving, obsolete, queue)
+        self._last_margin = margin
+        self._busy[leaving] = False
+        return leaving, finished
+
+    def _pruned(
+        self, finished: FinishedRows, leaving: Tensor, obsolete: Tensor | None, queue: RowQueue
+    ) -> FinishedRows:
+        """The same rows, those that became needless marked as never searched; the queue learns of the failures."""
+        gone = torch.zeros_like(finished.flipped) if obsolete is None else obsolete[leaving]
+        queue.note(self._row[leaving], ~finished.flipped & ~gone)
+        return replace(finished, pruned=gone)
+
+    def _keep_smallest(self, margin: Tensor, flipped: Tensor) -> None:
+        point = self._state["point"]
+        size = self._search.mode.size(point)
+        better = flipped & (size < self._best_size)
+        self._best_size = torch.where(better, size, self._best_size)
+        self._best_margin = torch.where(better, margin, self._best_margin)
+        self._best = torch.where(better[:, None], point, self._best)
+
+    def _finished(
+        self, leaving: Tensor, margin: Tensor, gradient: Tensor, broken: Tensor, queue: RowQueue
+    ) -> FinishedRows:
+        point, at, slope = self._state["point"][leaving], margin[leaving], gradient[leaving]
+        flipped = (at > self._search.settings.kappa) & ~broken[leaving]
+        if not self._search.mode.stops_at_flip:
+            found = torch.isfinite(self._best_size[leaving])
+            point = torch.where(found[:, None], self._best[leaving], point)
+            at, flipped = torch.where(found, self._best_margin[leaving], at), found
+        failed, sound = ~flipped, ~broken[leaving]
+        wanted = -slope.sign()
+        low, high = self._low[leaving], self._high[leaving]
+        held = ((wanted > 0) & (point >= high)) | ((wanted < 0) & (point <= low)) | (wanted == 0)
+        return FinishedRows(
+            stay=self._stays[leaving],
+            position=self._positions[leaving],
+            point=torch.where(sound[:, None] | flipped[:, None], point, 0.0),
+            steps=self._made[leaving, 0].to(torch.int64),
+            flipped=flipped,
+            margin=at,
+            falling=failed & sound & (margin[leaving] > self._last_margin[leaving] + _STILL_FALLING),
+            vanished=failed & (~sound | (slope.abs().amax(dim=1) <= _VANISHED)),
+            stuck=failed & sound & held.all(dim=1) & self._search.mode.constrained,
+            pruned=torch.zeros_like(flipped),
+            audited=queue.audited(self._row[leaving]),
+        )
+
+    def advance(self, margin: Tensor, gradient: Tensor) -> None:
+        """One update of every row."""
+        seen = Seen(gradient, margin, self._lambdas, self._made, self._low, self._high, self._search.settings)
+        self._state = self._search.updated(self._state, seen)
+        self._made = self._made + 1
+
+    def fill(self, places: Tensor, rows: Tensor) -> None:
+        """Seat `rows` in the first of the empty `places`, one update done already."""
+        if not len(rows):
+            return
+        places = places[: len(rows)]
+        self._busy[places] = True
+        self._row[places] = rows
+        self._stays[places], self._positions[places] = rows_of(rows, self._search.settings)
+        self._lambdas[places] = self._search.lambdas_of(self._positions[places])
+        self._low[places], self._high[places] = self._search.bounds(self._stays[places])
+        self._made[places] = 1.0
+        self._last_margin[places] = -torch.inf
+        self._best_size[places] = torch.inf
+        for name, value in self._search.first_step(rows).items():
+            self._state[name][places] = value
 
 
-def _join(blocks: Sequence[FinishedRows]) -> FinishedRows:
+def _joined(blocks: Sequence[FinishedRows]) -> FinishedRows:
+    if len(blocks) == 1:
+        return blocks[0]
     return FinishedRows(
-        stay=torch.cat([block.stay for block in blocks]),
-        position=torch.cat([block.position for block in blocks]),
-        perturbation=torch.cat([block.perturbation for block in blocks]),
-        steps=torch.cat([block.steps for block in blocks]),
-        flipped=torch.cat([block.flipped for block in blocks]),
+        **{field.name: torch.cat([getattr(block, field.name) for block in blocks]) for field in fields(FinishedRows)}
     )

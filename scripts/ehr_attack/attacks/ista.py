@@ -4,16 +4,21 @@ Its lambda grid is that of the published update times the effective weight of th
 positions of the two grids give like attacks.
 """
 
-from torch import Tensor
+from typing import ClassVar
 
-from ehr_attack.attacks.mode import soft_threshold
+from ehr_attack.attacks.mode import Mode, Seen, State, soft_threshold
 
 
-def step(perturbation: Tensor, gradient: Tensor, lambdas: Tensor, rate: float) -> Tensor:
+class ISTA(Mode):
     """d <- shrink(d - rate g, rate lambda)."""
-    return soft_threshold(perturbation - rate * gradient, rate * lambdas)
 
+    rests_at_zero: ClassVar[bool] = True
 
-def lambda_factor(rate: float) -> float:
-    """The effective weight of |d|_1 in the published update."""
-    return 1.0 + 1.0 / rate
+    def update(self, state: State, seen: Seen) -> State:
+        """One proximal step."""
+        rate = seen.settings.rate
+        return {"point": soft_threshold(state["point"] - rate * seen.gradient, rate * seen.lambdas)}
+
+    def lambda_factor(self, rate: float) -> float:
+        """The effective weight of |d|_1 in the published update."""
+        return 1.0 + 1.0 / rate

@@ -4,16 +4,23 @@ It is not textbook ISTA: lambda |d|_1 is in the gradient, and the shrink is by l
 the weight of |d|_1 is (1 + 1 / rate) lambda. There is no box.
 """
 
-from torch import Tensor
+from typing import ClassVar
 
-from ehr_attack.attacks.mode import soft_threshold
+from ehr_attack.attacks.mode import Mode, Seen, State, soft_threshold
 
 
-def step(perturbation: Tensor, gradient: Tensor, lambdas: Tensor, rate: float) -> Tensor:
+class Sun2018(Mode):
     """d <- shrink(d - rate (g + lambda sign(d)), lambda)."""
-    return soft_threshold(perturbation - rate * (gradient + lambdas * perturbation.sign()), lambdas)
 
+    constrained: ClassVar[bool] = False
+    rests_at_zero: ClassVar[bool] = True
 
-def lambda_factor(rate: float) -> float:
-    """The published grid is meant for this update."""
-    return 1.0
+    def update(self, state: State, seen: Seen) -> State:
+        """One published step."""
+        point = state["point"]
+        moved = point - seen.settings.rate * (seen.gradient + seen.lambdas * point.sign())
+        return {"point": soft_threshold(moved, seen.lambdas)}
+
+    def lambda_factor(self, rate: float) -> float:
+        """The published grid is meant for this update."""
+        return 1.0
