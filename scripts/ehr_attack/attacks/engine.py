@@ -7,7 +7,7 @@ arithmetic of a row depends on the number of rows beside it, the batch always ha
 result does not depend on its neighbours.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -52,8 +52,15 @@ class Victims:
 
     def subset(self, stays: Tensor) -> "Victims":
         """Some of the stays, in the order of their positions `stays` (rows,)."""
+        return self._each(lambda part: part[stays])
+
+    def to(self, device: torch.device) -> "Victims":
+        """The same on another device."""
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Victims":
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Victims(**{name: None if part is None else part[stays] for name, part in parts.items()})
+        return Victims(**{name: None if part is None else change(part) for name, part in parts.items()})
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class _Search:
         held: list[FinishedRows] = []
         for block in self._moving(queue):
             held.append(block)
-            if sum(len(part.stay) for part in held) >= _ROWS_A_BLOCK:
+            if sum(len(part.stay) for part in held) >= max(_ROWS_A_BLOCK, self._settings.chunk_rows):
                 yield _joined(held)
                 held = []
         if held:

@@ -1,25 +1,31 @@
-"""Attacking the held-out stays of one fold: who is attacked, the search, and three flags that prove each flip."""
+"""Attacking the held-out stays of one fold, or one shard of them: search, verification, tables."""
 
-import copy
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
+from torch import Tensor
 
-from ehr_attack.attacks import CHUNK_ROWS, load_mode
-from ehr_attack.attacks.engine import FinishedRows, SearchSettings, Victims, freeze, in_chunks, search
+from ehr_attack.attacks import BASELINE, CELLS, CHUNK_ROWS, MEASUREMENTS, SINGLE, entry_of, label_of, load_mode, load_object
+from ehr_attack.attacks.baselines import Budget
+from ehr_attack.attacks.engine import FinishedRows, Victims, search
 from ehr_attack.attacks.feasibility import Rules, mutable_cells
-from ehr_attack.attacks.mode import Mode
-from ehr_attack.attacks.records import AttackContext, RowRecords
+from ehr_attack.attacks.gradients import gradient_path
+from ehr_attack.attacks.held_out import attacked_stays, held_out_inputs
+from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.one_step import perturb_once
+from ehr_attack.attacks.records import AttackContext, AttackTables, RowRecords
+from ehr_attack.attacks.space import CellSpace, Space
+from ehr_attack.attacks.verification import Feasible, Judge
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
-from ehr_attack.inputs import model_inputs
 from ehr_attack.progress import Progress
 from ehr_attack.variables import DEMOGRAPHIC, Variable
 
@@ -34,198 +40,213 @@ class Shard:
     count: int
 
 
-def attack_fold(
-    *,
-    cohort: CohortData,
-    checkpoint: Checkpoint,
-    variables: Sequence[Variable],
-    mode_name: str,
-    seed: int,
-    fold: int,
-    shard: Shard,
-    settings: dict[str, Any],
-) -> tuple[pa.Table, pa.Table]:
+@dataclass(frozen=True)
+class FoldAttack:
+    """What is attacked, and how.
+
+    settings: the config's `attack` block for this mode (lambdas, steps, rate, kappa, mutable, max_stays, prune,
+    chunk_rows, path, device); measurements: the canonical table, for modes that change recorded values; budget: of
+    the attack that a baseline is matched to.
+    """
+
+    cohort: CohortData
+    checkpoint: Checkpoint
+    variables: Sequence[Variable]
+    mode_name: str
+    seed: int
+    fold: int
+    shard: Shard
+    settings: Mapping[str, Any]
+    measurements: Path | None = None
+    budget: Budget | None = None
+
+
+def attack_fold(attack: FoldAttack) -> Iterator[AttackTables]:
     """Attack one shard of the correctly classified held-out stays of a fold.
 
-    settings: the config's `attack` block (lambdas, steps, rate, kappa, mutable, max_stays, chunk_rows, device).
-    Returns the outcomes (one row a stay and lambda; without `selected`) and the perturbations (one row a changed
-    cell of a successful row), both sorted by stay and lambda. On a CPU the rows do not depend on the sharding.
+    Yields the tables of some stays at a time, sorted by stay and lambda, as soon as all their rows have ended:
+    outcomes (one row a stay and lambda; without `selected`), perturbations (one row a changed cell of a successful
+    row), changes (one row a changed recorded value of one). On a CPU the rows do not depend on the sharding.
     """
-    make_deterministic(seed)
+    make_deterministic(attack.seed)
     reuse_freed_memory()
-    device = choose_device(settings["device"], "attack.device")
-    mode = load_mode(mode_name)
-    search_settings = _search_settings(mode, settings, device)
-    model = checkpoint.model.to(device)
-    fold_stays, inputs = _held_out_inputs(cohort, checkpoint, fold)
-    attacked = _attacked_stays(model, cohort, fold_stays, inputs, search_settings.chunk_rows, settings, seed, fold)
-    part = attacked[shard.index :: shard.count]
-    _log.info(
-        "%s fold %d: shard %d of %d, %d stays x %d lambdas",
-        mode_name, fold, shard.index + 1, shard.count, len(part), len(search_settings.lambdas),
-    )  # fmt: skip
-    stays = fold_stays[part]
-    observed = ~np.isnan(cohort.recorded[stays])
-    fixed = [variable.name for variable in variables if variable.group == DEMOGRAPHIC]
-    n_hours = cohort.features.n_hours[stays]
-    mutable = mutable_cells(settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
-    n_values = len(checkpoint.preprocessing.variable_names)
-    victims = Victims(
-        inputs=torch.from_numpy(inputs[part, :, :n_values]).to(device),
-        lengths=torch.from_numpy(cohort.features.n_hours[stays]).to(device),
-        labels=torch.from_numpy(cohort.labels[stays].astype(np.int64)).to(device),
-        mutable=torch.from_numpy(mutable).to(device),
-        constants=torch.from_numpy(inputs[part, :, n_values:]).to(device),
+    device = choose_device(attack.settings["device"], "attack.device")
+    settings = search_settings(attack.mode_name, attack.settings, device)
+    model = attack.checkpoint.model.to(device)
+    targets = _targets(attack, model, settings, device)
+    records = RowRecords(_context(attack, targets, settings))
+    total = len(targets.stays) * len(settings.lambdas)
+    if not total:
+        return
+    judging = targets.on(torch.device("cpu")) if device.type == "mps" else targets  # float64 is not to be had there
+    judge = Judge(
+        model,
+        judging.victims,
+        judging.space,
+        judging.feasible,
+        constrained=entry_of(attack.mode_name).constrained,
+        kappa=settings.kappa,
+        chunk_rows=settings.chunk_rows,
     )
-    judge = _Judge(model, victims, mode, search_settings, Rules.of(checkpoint.preprocessing, variables))
-    records = RowRecords(
-        AttackContext(
-            model=str(checkpoint.details["model"]),
-            mode=mode_name,
-            seed=seed,
-            fold=fold,
-            stay_ids=cohort.features.stay_ids[stays],
-            labels=cohort.labels[stays],
-            observed=observed,
-            lambdas=np.asarray(search_settings.lambdas),
-            variable_names=checkpoint.preprocessing.variable_names,
-            scale=checkpoint.preprocessing.scale,
-        )
-    )
-    total = len(part) * len(search_settings.lambdas)
-    with Progress(f"attack {mode_name} fold {fold}", total, "rows") as progress:
-        if len(part):
-            for rows in search(model, victims, mode, search_settings, progress):
-                judge.record(rows, records)
-    return records.tables()
+    with Progress(f"attack {attack.mode_name} fold {attack.fold}", total, "rows") as progress:
+        for rows, changes in _searched(attack, model, targets, settings, progress):
+            judged = judge.judge(rows)
+            stays = judged.found.stay.to(judging.device)
+            cells = judging.cells(stays, judged.point.to(judging.device))
+            if changes is None and judging.changes is not None:
+                changes = judging.changes(stays, judged.point.to(judging.device))
+            records.add(judged, cells.cpu().numpy(), changes)
+            yield from records.parts()
 
 
-def lambda_grid(lambdas: dict[str, Any], factor: float) -> list[float]:
+def search_settings(mode_name: str, settings: Mapping[str, Any], device: torch.device) -> SearchSettings:
+    """The settings of a search out of the config's `attack` block; a mode without lambdas gets one row a stay."""
+    entry = entry_of(mode_name)
+    factor = None
+    if entry.kind in (CELLS, MEASUREMENTS):
+        factor = load_mode(mode_name).lambda_factor(settings["rate"])
+    return SearchSettings(
+        lambdas=(float("nan"),) if factor is None else tuple(lambda_grid(settings["lambdas"], factor)),
+        steps=settings["steps"],
+        rate=settings["rate"],
+        kappa=settings["kappa"] if entry.constrained else 0.0,
+        chunk_rows=settings["chunk_rows"] or CHUNK_ROWS[device.type],
+        prune=settings["prune"] and factor is not None,
+    )
+
+
+def lambda_grid(lambdas: Mapping[str, Any], factor: float) -> list[float]:
     """`count` values from `low` to `high`, log-spaced, times the mode's `factor`."""
     grid: list[float] = (np.geomspace(lambdas["low"], lambdas["high"], lambdas["count"]) * factor).tolist()
     return grid
 
 
-def _search_settings(mode: Mode, settings: dict[str, Any], device: torch.device) -> SearchSettings:
-    return SearchSettings(
-        lambdas=lambda_grid(settings["lambdas"], mode.lambda_factor(settings["rate"])),
-        steps=settings["steps"],
-        rate=settings["rate"],
-        kappa=settings["kappa"] if mode.constrained else 0.0,
-        chunk_rows=settings["chunk_rows"] or CHUNK_ROWS[device.type],
+@dataclass(frozen=True)
+class _Targets:
+    """The attacked stays (indices into the cohort) and what may be done to them."""
+
+    stays: npt.NDArray[np.int64]
+    observed: npt.NDArray[np.bool_]
+    victims: Victims
+    space: Space
+    feasible: Feasible
+    cells: Callable[[Tensor, Tensor], Tensor]
+    changes: Callable[[Tensor, Tensor], dict[str, npt.NDArray[Any]]] | None
+    on: Callable[[torch.device], "_Targets"]
+
+    @property
+    def device(self) -> torch.device:
+        return self.victims.inputs.device
+
+
+def _targets(
+    attack: FoldAttack, model: torch.nn.Module, settings: SearchSettings, device: torch.device
+) -> _Targets:
+    cohort, checkpoint = attack.cohort, attack.checkpoint
+    fold_stays, inputs = held_out_inputs(cohort, checkpoint, attack.fold)
+    attacked = attacked_stays(
+        model, cohort, fold_stays, inputs,
+        chunk_rows=settings.chunk_rows, max_stays=attack.settings["max_stays"], seed=attack.seed, fold=attack.fold,
+    )  # fmt: skip
+    if attack.budget is not None:
+        attacked = attacked[attack.budget.of(cohort.features.stay_ids[fold_stays[attacked]])]
+    part = attacked[attack.shard.index :: attack.shard.count]
+    stays = fold_stays[part]
+    _log.info(
+        "%s fold %d: shard %d of %d, %d stays x %d lambdas",
+        attack.mode_name, attack.fold, attack.shard.index + 1, attack.shard.count, len(part), len(settings.lambdas),
+    )  # fmt: skip
+    observed = ~np.isnan(cohort.recorded[stays])
+    fixed = [variable.name for variable in attack.variables if variable.group == DEMOGRAPHIC]
+    n_hours = cohort.features.n_hours[stays]
+    mutable = mutable_cells(attack.settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
+    n_values = len(checkpoint.preprocessing.variable_names)
+    victims = Victims(
+        inputs=torch.from_numpy(inputs[part, :, :n_values]),
+        lengths=torch.from_numpy(n_hours),
+        labels=torch.from_numpy(cohort.labels[stays].astype(np.int64)),
+        mutable=torch.from_numpy(mutable),
+        constants=torch.from_numpy(inputs[part, :, n_values:]),
+        keys=torch.from_numpy(cohort.features.stay_ids[stays]),
     )
 
+    def on(where: torch.device) -> _Targets:
+        placed = victims.to(where)
+        of_kind = _measured if entry_of(attack.mode_name).kind in (MEASUREMENTS, SINGLE) else _cells
+        return of_kind(attack, stays, observed, placed, on)
 
-def _held_out_inputs(
-    cohort: CohortData, checkpoint: Checkpoint, fold: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Indices of the fold's held-out stays, and what the model sees of them, value channels first."""
-    stays = np.flatnonzero(cohort.folds == fold)
-    features = cohort.features
-    values, carry_in, n_hours = features.values[stays], features.carry_in[stays], features.n_hours[stays]
-    return stays, model_inputs(checkpoint.preprocessing, checkpoint.inputs, values, carry_in, n_hours)
+    return on(device)
 
 
-def _attacked_stays(
-    model: torch.nn.Module,
-    cohort: CohortData,
+def _cells(
+    attack: FoldAttack,
     stays: npt.NDArray[np.int64],
-    inputs: npt.NDArray[np.float32],
-    chunk_rows: int,
-    settings: dict[str, Any],
-    seed: int,
-    fold: int,
-) -> npt.NDArray[np.int64]:
-    """Positions, within the fold, of the correctly classified stays to attack: all, or a sample of `max_stays`."""
-    freeze(model)
-    device = next(model.parameters()).device
-    labels = cohort.labels[stays].astype(np.int64)
-    margin = in_chunks(
-        model,
-        torch.from_numpy(inputs).to(device),
-        torch.from_numpy(cohort.features.n_hours[stays]).to(device),
-        torch.from_numpy(labels).to(device),
-        chunk_rows,
+    observed: npt.NDArray[np.bool_],
+    victims: Victims,
+    on: Callable[[torch.device], _Targets],
+) -> _Targets:
+    """Values of hours are varied; a feasible one is a whole number of charted units away."""
+    rules = Rules.of(attack.checkpoint.preprocessing, attack.variables)
+    shape = victims.inputs.shape[1:]
+
+    def feasible(of: Tensor, point: Tensor, outward: bool) -> Tensor:
+        enforced = rules.enforce(
+            victims.inputs[of].cpu().numpy(),
+            point.view(-1, *shape).cpu().numpy(),
+            victims.mutable[of].cpu().numpy(),
+            outward=outward,
+        )
+        return torch.from_numpy(enforced).to(point.device).flatten(1)
+
+    def cells(of: Tensor, point: Tensor) -> Tensor:
+        return point.view(-1, *shape)
+
+    space = CellSpace(victims.inputs, victims.mutable)
+    return _Targets(stays, observed, victims, space, feasible, cells, None, on)
+
+
+def _measured(
+    attack: FoldAttack,
+    stays: npt.NDArray[np.int64],
+    observed: npt.NDArray[np.bool_],
+    victims: Victims,
+    on: Callable[[torch.device], _Targets],
+) -> _Targets:
+    """Recorded values are varied, imputation is run again on them."""
+    raise NotImplementedError
+
+
+def _context(attack: FoldAttack, targets: _Targets, settings: SearchSettings) -> AttackContext:
+    cohort, preprocessing = attack.cohort, attack.checkpoint.preprocessing
+    return AttackContext(
+        model=str(attack.checkpoint.details["model"]),
+        mode=label_of(attack.mode_name),
+        seed=attack.seed,
+        fold=attack.fold,
+        stay_ids=cohort.features.stay_ids[targets.stays],
+        labels=cohort.labels[targets.stays],
+        observed=targets.observed,
+        lambdas=np.asarray(settings.lambdas),
+        variable_names=preprocessing.variable_names,
+        units=tuple(variable.unit for variable in attack.variables),
+        scale=preprocessing.scale,
+        prune=settings.prune,
     )
-    correct = np.flatnonzero((margin < 0).cpu().numpy())
-    _log.info("fold %d: %d of %d held-out stays are classified correctly", fold, len(correct), len(stays))
-    limit = settings["max_stays"]
-    if limit is None or len(correct) <= limit:
-        return correct
-    return balanced_sample(correct, labels[correct], limit, np.random.default_rng([seed, fold]))
 
 
-def balanced_sample(
-    candidates: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], limit: int, random: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """`limit` of the candidates, half of each label as far as there are enough; sorted.
-
-    Susceptibility is reported per direction, so a balanced sample favours no direction and spends no time in vain.
-    """
-    shuffled = random.permutation(len(candidates))
-    deaths, survivors = (shuffled[labels[shuffled] == label] for label in (1, 0))
-    n_deaths = min(len(deaths), max(limit // 2, limit - len(survivors)))
-    return np.sort(candidates[np.concatenate([deaths[:n_deaths], survivors[: limit - n_deaths]])])
-
-
-class _Judge:
-    """Recomputes what the search claims: in float64 as found, and in float64 after the feasibility rules."""
-
-    def __init__(
-        self, model: torch.nn.Module, victims: Victims, mode: Mode, settings: SearchSettings, rules: Rules
-    ) -> None:
-        self._device = torch.device("cpu" if victims.inputs.device.type == "mps" else victims.inputs.device)
-        self._model = copy.deepcopy(model).to(self._device).double()
-        freeze(self._model)
-        self._victims, self._mode, self._settings, self._rules = victims, mode, settings, rules
-        zero = torch.zeros_like(victims.inputs, dtype=torch.float64)
-        self._clean = self._margins(torch.arange(len(victims.inputs), device=victims.inputs.device), zero)
-
-    def record(self, rows: FinishedRows, records: RowRecords) -> None:
-        """Judge a block of finished rows and add it to `records`."""
-        found = rows.perturbation.double()
-        feasible = self._feasible(rows)
-        margin_found, margin_feasible = self._margins(rows.stay, found), self._margins(rows.stay, feasible)
-        counted, margin = (feasible, margin_feasible) if self._mode.constrained else (found, margin_found)
-        kappa = self._settings.kappa
-        records.add(
-            stay=rows.stay.cpu().numpy(),
-            position=rows.position.cpu().numpy(),
-            steps=rows.steps.cpu().numpy(),
-            perturbation=counted.cpu().numpy(),
-            margin_clean=self._clean[rows.stay.to(self._clean.device)].cpu().numpy(),
-            margin=margin.cpu().numpy(),
-            flipped=rows.flipped.cpu().numpy(),
-            flipped_float64=(margin_found > kappa).cpu().numpy(),
-            feasible=(margin_feasible > kappa).cpu().numpy(),
-            success=(margin_feasible > kappa if self._mode.constrained else rows.flipped).cpu().numpy(),
-        )
-
-    def _feasible(self, rows: FinishedRows) -> torch.Tensor:
-        values = self._rules.enforce(
-            self._victims.inputs[rows.stay].cpu().numpy(),
-            rows.perturbation.cpu().numpy(),
-            self._victims.mutable[rows.stay].cpu().numpy(),
-        )
-        return torch.from_numpy(values)
-
-    def _margins(self, stays: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
-        """float64 margins of the perturbed stays; a zero perturbation has the clean margin, known already."""
-        changed = perturbation.flatten(1).any(dim=1).cpu()
-        if hasattr(self, "_clean"):
-            margin = self._clean[stays.to(self._clean.device)].clone()
-        else:
-            margin = torch.zeros(len(stays), dtype=torch.float64, device=self._device)
-            changed = torch.ones_like(changed)
-        where = changed.nonzero().flatten()
-        picked = stays.cpu()[where].to(self._victims.inputs.device)
-        inputs = self._victims.inputs[picked].double().to(self._device)
-        changed_inputs = inputs + perturbation[where.to(perturbation.device)].to(self._device)
-        margin[where.to(self._device)] = in_chunks(
-            self._model,
-            self._victims.seen(picked, changed_inputs),
-            self._victims.lengths[picked].to(self._device),
-            self._victims.labels[picked].to(self._device),
-            self._settings.chunk_rows,
-        )
-        return margin
+def _searched(
+    attack: FoldAttack, model: torch.nn.Module, targets: _Targets, settings: SearchSettings, progress: Progress
+) -> Iterator[tuple[FinishedRows, dict[str, npt.NDArray[Any]] | None]]:
+    """Finished rows, by the way that the mode's kind searches, and what it has to tell of recorded values itself."""
+    kind = entry_of(attack.mode_name).kind
+    path = gradient_path(model, attack.settings["path"], targets.device)
+    victims = targets.victims
+    if kind == BASELINE:
+        assert attack.budget is not None, "the workflow gives every baseline the attack to match"
+        baseline, key = load_object(attack.mode_name), (attack.seed, attack.fold)
+        for rows in perturb_once(victims, targets.space, path, baseline, attack.budget, settings, key, progress):
+            yield rows, None
+    else:
+        mode = load_mode(attack.mode_name)
+        for rows in search(model, victims, mode, settings, progress, space=targets.space, path=path):
+            yield rows, None

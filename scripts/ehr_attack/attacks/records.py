@@ -1,7 +1,7 @@
 """Attack results as canonical tables: outcomes a row, perturbations a changed cell, changes a recorded value."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class AttackContext:
     variable_names: tuple[str, ...]
     units: tuple[str, ...]
     scale: npt.NDArray[np.float64]
+    prune: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class RowRecords:
         context = self._context
         outcomes = _joined([block[0] for block in blocks], ("position", "stay"))
         outcomes["direction"] = np.where(outcomes["label"] == 1, "1_to_0", "0_to_1")
-        needless = _prune(outcomes, len(context.lambdas))
+        needless = _prune(outcomes, len(context.lambdas), context.prune)
         names, units = np.asarray(context.variable_names), np.asarray(context.units)
         cells = _joined([block[1] for block in blocks], ("feature", "hour", "position", "stay"))
         values = _joined([block[2] for block in blocks if block[2]], ("value_after", "hours", "feature", "position", "stay"))
@@ -185,19 +186,18 @@ def _outcome_columns(context: AttackContext, rows: JudgedRows, cells: _Array) ->
     }
 
 
-def _prune(outcomes: _Columns, n_positions: int) -> Any:
+def _prune(outcomes: _Columns, n_positions: int, prune: bool) -> Callable[[_Columns], _Array]:
     """Mark in `outcomes` (sorted, whole stays) what pruning leaves out, and return which rows of other columns go too.
 
     A row above its stay's first failure counts as not searched, unless it is audited; also where it was searched
-    because the failure came to light too late. Rows that are no part of a pruned search are left as they are.
+    because the failure came to light too late. Without `prune`, nothing is.
     """
     shape = (-1, n_positions)
     pruned, audited = (outcomes[name].reshape(shape) for name in ("pruned", "audited"))
     failed = ~outcomes["flipped"].reshape(shape) & ~pruned
     first = np.where(failed.any(axis=1), failed.argmax(axis=1), n_positions)
     above = np.arange(n_positions)[None, :] > first[:, None]
-    in_pruned_search = pruned.any() or audited.any()
-    out = (above & ~audited) if in_pruned_search else np.zeros_like(above)
+    out = above & ~audited & prune
     outcomes["pruned"], outcomes["audited"] = out.ravel(), (audited & above).ravel()
     rows = np.flatnonzero(out)
     for name in _NO_FLAGS:
