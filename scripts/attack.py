@@ -5,10 +5,12 @@ from pathlib import Path
 from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
-    from ehr_attack.attacks.fold import Shard, attack_fold
+    from ehr_attack.attacks.baselines import Budget
+    from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
+    from ehr_attack.attacks.records import TABLES
     from ehr_attack.checkpoint import load_checkpoint
     from ehr_attack.cohort_data import load_cohort
-    from ehr_attack.storage import write_parquet
+    from ehr_attack.storage import parquet_streams
     from ehr_attack.variables import load_variables
 
     files, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
@@ -28,15 +30,20 @@ with job(snakemake.log[0]):
         variables=variables,
         data=cohort.file_digests,
     )
-    outcomes, perturbations = attack_fold(
+    attack = FoldAttack(
         cohort=cohort,
         checkpoint=checkpoint,
         variables=variables,
-        mode_name=wildcards.mode,
+        mode_name=params.mode,
         seed=int(wildcards.seed),
         fold=int(wildcards.fold),
         shard=Shard(int(wildcards.shard), params.attack["shards"]),
         settings=params.attack,
+        measurements=Path(files.measurements) if "measurements" in files.keys() else None,
+        budget=Budget.read(files.budget, files.budget_cells) if "budget" in files.keys() else None,
     )
-    write_parquet(outcomes, snakemake.output.outcomes)
-    write_parquet(perturbations, snakemake.output.perturbations)
+    outputs = {name: snakemake.output[name] for name in TABLES}
+    with parquet_streams({outputs[name]: schema for name, schema in TABLES.items()}) as append:
+        for part in attack_fold(attack):
+            for name, path in outputs.items():
+                append(path, getattr(part, name))

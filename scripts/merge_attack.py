@@ -12,4 +12,5 @@ with job(snakemake.log[0]):
         weight=snakemake.params.weight,
         out_outcomes=snakemake.output.outcomes,
         out_perturbations=snakemake.output.perturbations,
+        out_changes=snakemake.output.changes,
     )

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
+from ehr_attack import attacks
 from ehr_attack.errors import UserError
 from ehr_attack.mistakes import AUDITED, LOOK_AHEAD_INTERPOLATION, MOST_HOURS, TRANSPOSED_AXIS
 from ehr_attack.models import MODELS, label_of
@@ -171,6 +172,7 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _alike(config["training"]["models"])
     yield from _overrides_of_nothing(config["training"])
     yield from _impossible_search(config["training"])
+    yield from _impossible_attack(config["attack"])
     if lambdas["low"] > lambdas["high"]:
         yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
     if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
@@ -183,6 +185,27 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
         for name in config["attack"]["mutable"]:
             if name not in names:
                 yield f"config key attack.mutable: {name!r} is no variable to change; expected {', '.join(names)}."
+
+
+def _impossible_attack(attack: Mapping[str, Any]) -> Iterator[str]:
+    """Modes that share a name or lack what they need, and overrides of none."""
+    labels = list(map(attacks.label_of, attack["modes"]))
+    for mode in attack["modes"]:
+        if labels.count(attacks.label_of(mode)) > 1 or (":" in mode and attacks.label_of(mode) in attacks.MODES):
+            yield (
+                f"config key attack.modes: {mode!r} would share the name {attacks.label_of(mode)} in files and tables "
+                "with another mode; rename the class."
+            )
+    if attacks.matched(attack["modes"]) is None:
+        baselines = [name for name in labels if attacks.is_baseline(name)]
+        yield (
+            f"config key attack.modes: {baselines[0]} is a baseline and needs an attack to match; add one, for example "
+            "ista."
+        )
+    known = dict.fromkeys([*labels, *attacks.MODES])
+    for name in attack["overrides"]:
+        if name not in known:
+            yield f"config key attack.overrides.{name}: there is no such mode; expected {', '.join(known)}."
 
 
 def _alike(models: Sequence[str]) -> Iterator[str]:

@@ -241,14 +241,30 @@ ATTACK_SUMMARY = pa.schema(
         "n_flipped_float64": _INT64,
         "n_feasible": _INT64,
         "n_selected": _INT64,
+        "n_failed": _INT64,
+        "n_still_falling": _INT64,
+        "n_vanished": _INT64,
+        "n_stuck": _INT64,
+        "rows": _INT64,
+        "rows_flipped": _INT64,
+        "rows_lost_float64": _INT64,
+        "rows_lost_feasible": _INT64,
+        "rows_pruned": _INT64,
+        "rows_audited": _INT64,
+        "rows_audited_flipped": _INT64,
         "median_lambda": _FLOAT,
         "median_l1": _FLOAT,
         "median_linf": _FLOAT,
         "median_n_changed": _FLOAT,
+        "median_n_edited": _FLOAT,
         "median_share_observed": _FLOAT,
     }
 )
-"""One row a direction: how many attacked stays were flipped, and at what cost in the selected attacks."""
+"""One row a direction: how many attacked stays were flipped, at what cost in the selected attacks, and what the checks
+say. Stays (`n_`): `n_failed` have no success; of these, at some lambda the loss of `n_still_falling` still fell at the
+last step, the gradient of `n_vanished` was zero, `n_stuck` were held by bounds. Rows (`rows_`, stay x lambda):
+`rows_lost_float64` flipped, but not in float64; `rows_lost_feasible` flipped in float64, but no feasible change near by
+does; of the `rows_audited` that pruning would have left out, `rows_audited_flipped` flipped all the same."""
 
 ITEM_AUDIT = pa.schema(
     {

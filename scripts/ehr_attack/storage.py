@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,27 @@ def write_parquet(table: pa.Table, path: str | Path, schema: pa.Schema | None = 
         table = table.select(schema.names).cast(schema)
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+@contextmanager
+def parquet_streams(targets: Mapping[str | Path, pa.Schema]) -> Iterator[Callable[[Path | str, pa.Table], None]]:
+    """Yield a function that appends a table to one of the target files, a row group a table; rename all at the end.
+
+    The bytes depend on the tables given and on how they are split. On an error no target is written.
+    """
+    with ExitStack() as stack:
+        writers = {
+            str(target): stack.enter_context(
+                pq.ParquetWriter(stack.enter_context(atomic_path(target)), schema, compression="zstd")
+            )
+            for target, schema in targets.items()
+        }
+
+        def append(target: Path | str, table: pa.Table) -> None:
+            if len(table):
+                writers[str(target)].write_table(table)
+
+        yield append
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path, schema: pa.Schema) -> None:

@@ -155,16 +155,38 @@ def attack_summary(outcomes: pd.DataFrame) -> pd.DataFrame:
     for direction in DIRECTIONS:
         part = outcomes[outcomes["direction"] == direction]
         by_stay = part.groupby(["seed", "stay_id"], sort=False)
-        flags = by_stay[["flipped", "flipped_float64", "feasible", "selected"]].any().sum()
+        flags = by_stay[["flipped", "flipped_float64", "feasible", "selected"]].any()
+        failed = by_stay[["still_falling", "gradient_vanished", "stuck_at_bounds"]].any()[~flags["selected"]]
         best = part[part["selected"]]
         share = best["n_changed_observed"] / best["n_changed"].where(best["n_changed"] > 0)
         rows.append(
             {"direction": direction, "n_attacked": by_stay.ngroups}
-            | {f"n_{flag}": int(count) for flag, count in flags.items()}
-            | {f"median_{name}": best[name].median() for name in ("lambda", "l1", "linf", "n_changed")}
+            | {f"n_{flag}": int(count) for flag, count in flags.sum().items()}
+            | {
+                "n_failed": len(failed),
+                "n_still_falling": int(failed["still_falling"].sum()),
+                "n_vanished": int(failed["gradient_vanished"].sum()),
+                "n_stuck": int(failed["stuck_at_bounds"].sum()),
+            }
+            | _row_counts(part)
+            | {f"median_{name}": best[name].median() for name in ("lambda", "l1", "linf", "n_changed", "n_edited")}
             | {"median_share_observed": share.median()}
         )
     return pd.DataFrame(rows)
+
+
+def _row_counts(outcomes: pd.DataFrame) -> dict[str, int]:
+    """What of the rows' flips is lost on the way to a feasible change, and what pruning did."""
+    flipped, exact = outcomes["flipped"], outcomes["flipped_float64"]
+    return {
+        "rows": len(outcomes),
+        "rows_flipped": int(flipped.sum()),
+        "rows_lost_float64": int((flipped & ~exact).sum()),
+        "rows_lost_feasible": int((exact & ~outcomes["feasible"]).sum()),
+        "rows_pruned": int(outcomes["pruned"].sum()),
+        "rows_audited": int(outcomes["audited"].sum()),
+        "rows_audited_flipped": int((outcomes["audited"] & flipped).sum()),
+    }
 
 
 def success_curves(outcomes: pd.DataFrame, n_cells: int) -> pd.DataFrame:

@@ -18,7 +18,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 import ehr_attack
 from ehr_attack.attacks import load_mode
-from ehr_attack.attacks.engine import SearchSettings, Victims, search
+from ehr_attack.attacks.engine import Victims, search
+from ehr_attack.attacks.mode import SearchSettings, Seen
 from ehr_attack.attacks.fold import Shard, attack_fold
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData

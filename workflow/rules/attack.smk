@@ -1,20 +1,23 @@
 """Attack the held-out stays of each fold (GPU), shard by shard, and merge the shards.
 
-INPUT   R/features/features.parquet, R/extract/stays.parquet, R/folds/folds.parquet, a fold's checkpoint
-OUTPUT  R/attacks/<model>/<mode>/seed_<s>/fold_<k>/shards/<i>/: outcomes.parquet, perturbations.parquet
+INPUT   R/features/features.parquet, R/extract/stays.parquet, R/folds/folds.parquet, a fold's checkpoint;
+        R/extract/measurements.parquet for modes that change recorded values; for a baseline the merged tables of the
+        attack that it is matched to
+OUTPUT  R/attacks/<model>/<mode>/seed_<s>/fold_<k>/shards/<i>/: outcomes, perturbations and changes .parquet
         and, merged beside shards/: outcomes.parquet (one row a stay and lambda; `selected` marks a stay's best),
-        perturbations.parquet (one row a changed cell)
+        perturbations.parquet (one row a changed cell), changes.parquet (one row a changed recorded value)
 """
 
 
 rule attack:
     input:
-        unpack(cohort_inputs),
+        unpack(attack_inputs),
         weights=f"{FOLD_DIR}/model.safetensors",
         sidecar=f"{FOLD_DIR}/model.json",
     output:
         outcomes=f"{ATTACK_DIR}/shards/{{shard}}/outcomes.parquet",
         perturbations=f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet",
+        changes=f"{ATTACK_DIR}/shards/{{shard}}/changes.parquet",
     log:
         f"{R}/logs/attack_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}_shard_{{shard}}.log",
     conda:
@@ -28,10 +31,12 @@ rule attack:
         variables=VARIABLES,
         window_hours=WINDOW_HOURS,
         model=lambda wildcards: ARCHITECTURES[wildcards.model],
-        attack=block("attack", without=["modes"]),
+        mode=lambda wildcards: MODE_NAMES[wildcards.mode],
+        attack=lambda wildcards: attacks.settings_of(wildcards.mode, C["attack"]),
         code=lambda wildcards: code(
             "attack.py",
-            modules=[models.module_of(ARCHITECTURES[wildcards.model]), attacks.module_of(wildcards.mode)],
+            modules=[models.module_of(ARCHITECTURES[wildcards.model]), attacks.module_of(MODE_NAMES[wildcards.mode])],
+            files=[KERNEL_FILE],
         ),
     message:
         "Attacking {wildcards.model} with {wildcards.mode}, seed {wildcards.seed}, fold {wildcards.fold}"
@@ -43,9 +48,11 @@ rule merge_attack:
     input:
         outcomes=expand(f"{ATTACK_DIR}/shards/{{shard}}/outcomes.parquet", shard=SHARDS, allow_missing=True),
         perturbations=expand(f"{ATTACK_DIR}/shards/{{shard}}/perturbations.parquet", shard=SHARDS, allow_missing=True),
+        changes=expand(f"{ATTACK_DIR}/shards/{{shard}}/changes.parquet", shard=SHARDS, allow_missing=True),
     output:
         outcomes=f"{ATTACK_DIR}/outcomes.parquet",
         perturbations=f"{ATTACK_DIR}/perturbations.parquet",
+        changes=f"{ATTACK_DIR}/changes.parquet",
     log:
         f"{R}/logs/merge_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}.log",
     conda:

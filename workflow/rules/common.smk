@@ -4,7 +4,7 @@ from ehr_attack import attacks, mistakes, models
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.figures import names
-from ehr_attack.paths import DATA_DIR, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
+from ehr_attack.paths import DATA_DIR, KERNEL_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
 from ehr_attack.protocol import PROTOCOL_FILE, protocol_config
 from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind
 from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
@@ -25,6 +25,7 @@ with runtime.clear_errors():
     R = f"results/{C['run']['name']}"
     runtime.check_folder(Path(R))
     models.check_found(C["training"]["models"])
+    attacks.check_found(C["attack"]["modes"])
 
 ENVS = f"{workflow.basedir}/envs"
 SCRIPTS = Path(workflow.basedir) / "scripts"
@@ -43,7 +44,11 @@ MISTAKES_MADE = {variant.label: variant.mistake for variant in VARIANTS}
 AUDITED_MODELS = {mistakes.AUDITED: "", **MISTAKES_MADE} if VARIANTS else {}
 LOOK_AHEAD_FEATURES = f"{R}/mistakes/look_ahead/features.parquet"
 TUNE = C["training"]["tune"]
-MODES = C["attack"]["modes"]
+MODE_NAMES = {attacks.label_of(mode): mode for mode in C["attack"]["modes"]}
+MODES = list(MODE_NAMES)
+# Baselines stand beside the attack that they are matched to, in tables; they have no maps of their own.
+MAPPED_MODES = [label for label, mode in MODE_NAMES.items() if not attacks.is_baseline(mode)]
+MATCHED_MODE = attacks.label_of(attacks.matched(C["attack"]["modes"]))
 SHARDS = range(C["attack"]["shards"])
 SUSCEPTIBILITY_DIR = f"{R}/susceptibility/{{model}}/{{mode}}"
 ATTACK_DIR = f"{R}/attacks/{{model}}/{{mode}}/seed_{{seed}}/fold_{{fold}}"
@@ -126,9 +131,20 @@ def drawn(folder, stem, **labels):
     return [captioned, f"{R}/{folder}/{stem}.png"]
 
 
-def of_all_maps(file):
+def of_all_maps(file, modes=None):
     """A susceptibility table of every model and mode."""
-    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=MODES)
+    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=modes or MAPPED_MODES)
+
+
+def attack_inputs(wildcards):
+    """What an attack needs beside the model: the recorded values, or for a baseline the attack to match."""
+    inputs = cohort_inputs(wildcards)
+    if attacks.needs_measurements(MODE_NAMES[wildcards.mode]):
+        inputs["measurements"] = f"{R}/extract/measurements.parquet"
+    if attacks.is_baseline(MODE_NAMES[wildcards.mode]):
+        folder = ATTACK_DIR.replace("{mode}", MATCHED_MODE)
+        inputs |= {"budget": f"{folder}/outcomes.parquet", "budget_cells": f"{folder}/perturbations.parquet"}
+    return inputs
 
 
 def cohort_inputs(wildcards):
@@ -159,4 +175,4 @@ def chosen_hyperparameters(wildcards):
 
 def of_audited(file):
     """A susceptibility table of the right model, of its control and of each model with a mistake."""
-    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=AUDITED_MODELS, mode=MODES[0])
+    return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=AUDITED_MODELS, mode=MAPPED_MODES[0])

@@ -12,7 +12,7 @@ ALL_FIGURES = [
     for model in MODELS
     for stem in [
         *names.model_figures(model),
-        *(stem for mode in MODES for stem in names.attack_figures(model, mode)),
+        *(stem for mode in MAPPED_MODES for stem in names.attack_figures(model, mode)),
     ]
     for format in FORMATS
 ] + [f"{R}/figures/{stem}.{format}" for stem in names.COHORT_FIGURES for format in FORMATS]
@@ -21,7 +21,7 @@ if TUNE:
         f"{R}/figures/{stem}.{format}" for model in MODELS for stem in names.tuning_figures(model) for format in FORMATS
     ]
 PATIENT_FIGURES = (
-    [f"{R}/private/{stem}.svg" for model in MODELS for mode in MODES for stem in names.patient_figures(model, mode)]
+    [f"{R}/private/{stem}.svg" for model in MODELS for mode in MAPPED_MODES for stem in names.patient_figures(model, mode)]
     if C["report"]["patient_examples"]
     else []
 )

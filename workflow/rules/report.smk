@@ -7,7 +7,7 @@ OUTPUT  R/report/index.html
 
 rule report:
     input:
-        tables=expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MODES)),
+        tables=expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MAPPED_MODES)),
         mistakes=MISTAKE_TABLES + MISTAKE_FIGURES,
         figures=ALL_FIGURES,
         patients=PATIENT_FIGURES,

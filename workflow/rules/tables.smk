@@ -16,12 +16,12 @@ rule tables:
         metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
         decisions=expand(f"{R}/models/{{model}}/decisions.parquet", model=MODELS),
         subgroups=expand(f"{R}/models/{{model}}/subgroups.parquet", model=MODELS),
-        summaries=of_all_maps("summary.parquet"),
+        summaries=of_all_maps("summary.parquet", MODES),
         cells=of_all_maps("cells.parquet"),
         variables=of_all_maps("variables.parquet"),
         hours=of_all_maps("hours.parquet"),
     output:
-        expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MODES)),
+        expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MAPPED_MODES)),
     log:
         f"{R}/logs/tables.log",
     conda:
@@ -31,7 +31,7 @@ rule tables:
         runtime=30,
     params:
         variables=VARIABLES,
-        maps=[[model, mode] for model in MODELS for mode in MODES],
+        maps=[[model, mode] for model in MODELS for mode in MAPPED_MODES],
         protocol=protocol_config(C),
         code=code("tables.py", files=[*sorted(DATA_DIR.glob("published_*.csv")), PROTOCOL_FILE]),
     message:

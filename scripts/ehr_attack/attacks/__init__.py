@@ -8,7 +8,7 @@ every recorded value. For attacks on a model of your own, without this project's
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,35 @@ def label_of(mode: str) -> str:
 def entry_of(mode: str) -> ModeEntry:
     """The entry of `mode`; a user's own varies cells and must be feasible."""
     return MODES.get(mode) or ModeEntry(mode)
+
+
+def is_baseline(mode: str) -> bool:
+    """Whether `mode` changes as much as another attack did, to compare with it."""
+    return entry_of(mode).kind == BASELINE
+
+
+def needs_measurements(mode: str) -> bool:
+    """Whether `mode` changes recorded values, and so needs them."""
+    return entry_of(mode).kind in (MEASUREMENTS, SINGLE)
+
+
+def matched(modes: Sequence[str]) -> str | None:
+    """The mode that baselines are matched to: the first that attacks by cells, else the first that attacks at all."""
+    attacks = [mode for mode in modes if not is_baseline(mode)]
+    return next((mode for mode in attacks if not needs_measurements(mode)), attacks[0] if attacks else None)
+
+
+def settings_of(label: str, attack: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's `attack` block for the mode called `label`: what all share, and its own `overrides`.
+
+    `levels` is left out where the mode has none.
+    """
+    others = {"modes", "overrides"} | (set() if entry_of(label).kind == SINGLE else {"levels"})
+    shared = {key: value for key, value in attack.items() if key not in others}
+    own: dict[str, Any] = attack["overrides"].get(label, {})
+    if "lambdas" in own:
+        own = own | {"lambdas": shared["lambdas"] | own["lambdas"]}
+    return shared | own
 
 
 def module_of(mode: str) -> str:

@@ -59,8 +59,14 @@ class Victims:
         return self._each(lambda part: part.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Victims":
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Victims(**{name: None if part is None else change(part) for name, part in parts.items()})
+        return Victims(
+            change(self.inputs),
+            change(self.lengths),
+            change(self.labels),
+            change(self.mutable),
+            None if self.constants is None else change(self.constants),
+            None if self.keys is None else change(self.keys),
+        )
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,9 @@ def in_chunks(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor,
     """`margins` (rows,) without gradients, in batches padded to `chunk_rows`, so that neighbours do not matter."""
     with torch.no_grad():
         parts = [
-            margins(model, *(padded(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels)))
+            margins(
+                model, *(padded(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels))
+            )
             for start in range(0, len(inputs), chunk_rows)
         ]
     return torch.cat(parts)[: len(inputs)] if parts else inputs.new_zeros(0)
@@ -302,9 +310,7 @@ class _Batch:
         everywhere = torch.zeros_like(self._last_margin), torch.zeros_like(self._state["point"])
         return everywhere[0].index_copy(0, places, margin), everywhere[1].index_copy(0, places, gradient)
 
-    def finish(
-        self, margin: Tensor, gradient: Tensor, queue: RowQueue
-    ) -> tuple[Tensor, FinishedRows | None]:
+    def finish(self, margin: Tensor, gradient: Tensor, queue: RowQueue) -> tuple[Tensor, FinishedRows | None]:
         """Places (n,) of the rows that end here, and these rows."""
         settings, mode = self._search.settings, self._search.mode
         flipped = margin > settings.kappa

@@ -1,6 +1,5 @@
 """Attacking the held-out stays of one fold, or one shard of them: search, verification, tables."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ehr_attack.attacks import BASELINE, CELLS, CHUNK_ROWS, MEASUREMENTS, SINGLE, entry_of, label_of, load_mode, load_object
+from ehr_attack.attacks import (
+    BASELINE,
+    CELLS,
+    CHUNK_ROWS,
+    MEASUREMENTS,
+    SINGLE,
+    entry_of,
+    label_of,
+    load_mode,
+    load_object,
+)
 from ehr_attack.attacks.baselines import Budget
 from ehr_attack.attacks.engine import FinishedRows, Victims, search
 from ehr_attack.attacks.feasibility import Rules, mutable_cells
@@ -92,10 +101,9 @@ def attack_fold(attack: FoldAttack) -> Iterator[AttackTables]:
         for rows, changes in _searched(attack, model, targets, settings, progress):
             judged = judge.judge(rows)
             stays = judged.found.stay.to(judging.device)
-            cells = judging.cells(stays, judged.point.to(judging.device))
-            if changes is None and judging.changes is not None:
-                changes = judging.changes(stays, judged.point.to(judging.device))
-            records.add(judged, cells.cpu().numpy(), changes)
+            point = judged.point.to(judging.device)
+            made = judging.changes(stays, point) if changes is None and judging.changes is not None else changes
+            records.add(judged, judging.cells(stays, point).cpu().numpy(), made)
             yield from records.parts()
 
 
@@ -139,9 +147,7 @@ class _Targets:
         return self.victims.inputs.device
 
 
-def _targets(
-    attack: FoldAttack, model: torch.nn.Module, settings: SearchSettings, device: torch.device
-) -> _Targets:
+def _targets(attack: FoldAttack, model: torch.nn.Module, settings: SearchSettings, device: torch.device) -> _Targets:
     cohort, checkpoint = attack.cohort, attack.checkpoint
     fold_stays, inputs = held_out_inputs(cohort, checkpoint, attack.fold)
     attacked = attacked_stays(

@@ -1,7 +1,6 @@
 """Who is attacked: the correctly classified held-out stays of a fold, all or a balanced sample of them."""
 
 import logging
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt

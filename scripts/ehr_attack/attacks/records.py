@@ -19,7 +19,15 @@ STAYS_A_PART = 256
 
 _Array = npt.NDArray[Any]
 _Columns = dict[str, _Array]
-_NO_FLAGS = ("flipped", "flipped_float64", "feasible", "success", "still_falling", "gradient_vanished", "stuck_at_bounds")
+_NO_FLAGS = (
+    "flipped",
+    "flipped_float64",
+    "feasible",
+    "success",
+    "still_falling",
+    "gradient_vanished",
+    "stuck_at_bounds",
+)
 _NO_SIZE = ("steps", "l1", "l2", "linf", "n_changed", "n_changed_observed", "n_edited")
 
 
@@ -127,7 +135,9 @@ class RowRecords:
         needless = _prune(outcomes, len(context.lambdas), context.prune)
         names, units = np.asarray(context.variable_names), np.asarray(context.units)
         cells = _joined([block[1] for block in blocks], ("feature", "hour", "position", "stay"))
-        values = _joined([block[2] for block in blocks if block[2]], ("value_after", "hours", "feature", "position", "stay"))
+        values = _joined(
+            [block[2] for block in blocks if block[2]], ("value_after", "hours", "feature", "position", "stay")
+        )
         for columns in filter(None, (cells, values)):
             columns["variable"], columns["unit"] = names[columns["feature"]], units[columns["feature"]]
         kept = [_where(part, ~needless(part)) if part else part for part in (cells, values)]
@@ -151,7 +161,9 @@ class RowRecords:
 
 
 def _outcome_columns(context: AttackContext, rows: JudgedRows, cells: _Array) -> _Columns:
-    found = {name: getattr(rows.found, name).cpu().numpy() for name in ("stay", "position", "steps", "flipped", "margin")}
+    found = {
+        name: getattr(rows.found, name).cpu().numpy() for name in ("stay", "position", "steps", "flipped", "margin")
+    }
     magnitude, changed = np.abs(cells), cells != 0
     label = context.labels[found["stay"]]
     margin_clean, margin = rows.margin_clean.numpy(), rows.margin.numpy()

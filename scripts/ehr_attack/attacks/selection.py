@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from ehr_attack.attacks import MODES
-from ehr_attack.schemas import OUTCOMES, PERTURBATIONS
+from ehr_attack.attacks import entry_of
+from ehr_attack.schemas import CHANGES, OUTCOMES, PERTURBATIONS
 from ehr_attack.storage import read_parquet, write_parquet
 
 ROW_KEY = ["model", "mode", "seed", "fold", "stay_id", "lambda"]
@@ -22,7 +22,7 @@ _SORTING: list[tuple[str, Literal["ascending", "descending"]]] = [
 
 def successes(outcomes: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Bool (rows,): `feasible` for constrained modes, `flipped` for the published one (mode `sun2018`)."""
-    constrained = outcomes["mode"].map({name: entry.constrained for name, entry in MODES.items()})
+    constrained = outcomes["mode"].map(lambda mode: entry_of(mode).constrained)
     success = np.where(constrained.to_numpy(dtype=bool), outcomes["feasible"], outcomes["flipped"])
     return success.astype(bool)
 
@@ -54,17 +54,23 @@ def mark_selected(outcomes: pd.DataFrame, n_cells: int, weight: float) -> npt.ND
 def merge_shards(
     outcomes: Sequence[str],
     perturbations: Sequence[str],
+    changes: Sequence[str],
     *,
     n_cells: int,
     weight: float,
     out_outcomes: str,
     out_perturbations: str,
+    out_changes: str,
 ) -> None:
     """Join the shards' tables, sorted by stay and lambda, and mark each stay's best attack in the outcomes."""
     joined = pa.concat_tables([read_parquet(path) for path in outcomes]).sort_by(_SORTING)
     selected = mark_selected(joined.to_pandas(), n_cells, weight)
     write_parquet(joined.append_column("selected", pa.array(selected)), out_outcomes, OUTCOMES)
-    # Each shard is sorted by hour and variable within a row already, and the sort is stable.
-    cells = pa.concat_tables([read_parquet(path) for path in perturbations])
-    order = np.lexsort([cells[key].to_numpy() for key in ("lambda", "stay_id")])
-    write_parquet(cells.take(order), out_perturbations, PERTURBATIONS)
+    write_parquet(_in_row_order(perturbations), out_perturbations, PERTURBATIONS)
+    write_parquet(_in_row_order(changes), out_changes, CHANGES)
+
+
+def _in_row_order(paths: Sequence[str]) -> pa.Table:
+    """The shards' tables, sorted by stay and lambda; each is sorted within a row already, and the sort is stable."""
+    table = pa.concat_tables([read_parquet(path) for path in paths])
+    return table.take(np.lexsort([table[key].to_numpy() for key in ("lambda", "stay_id")]))

@@ -1,7 +1,7 @@
 """sigma-zero (Cina et al., ICLR 2025): the smallest number of changed entries that flips the prediction.
 
-A smooth stand-in for the L0 norm, sum d^2 / (d^2 + sigma), is minimised together with the loss; after each step, entries
-below a threshold are set to zero. The threshold rises while the prediction is flipped and falls while it is not.
+A smooth stand-in for the L0 norm, sum d^2 / (d^2 + sigma), is minimised together with the loss; after each step,
+entries below a threshold are set to zero. The threshold rises while the prediction is flipped and falls while it is not.
 """
 
 from typing import ClassVar, Literal

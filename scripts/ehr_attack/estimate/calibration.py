@@ -14,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ehr_attack.attacks import CHUNK_ROWS, load_mode
-from ehr_attack.attacks.engine import SearchSettings, Victims, in_chunks, search
+from ehr_attack.attacks.engine import Victims, in_chunks, search
+from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.fitting import build_optimiser, training_step
 from ehr_attack.inputs import channel_count
@@ -166,7 +167,7 @@ def _measure_attack(
 
 def endless_search(rate: float, chunk_rows: int) -> SearchSettings:
     """A search in which every row makes every update: no margin is large enough, no threshold keeps a row at zero."""
-    return SearchSettings([1e-12] * _LAMBDAS, _STEPS_A_SEARCH, rate, float("inf"), chunk_rows)
+    return SearchSettings((1e-12,) * _LAMBDAS, _STEPS_A_SEARCH, rate, float("inf"), chunk_rows)
 
 
 def _random_stays(rows: int, hours: int, variables: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,14 +5,32 @@ from pathlib import Path
 
 import pandas as pd
 
+from ehr_attack.attacks import is_baseline
 from ehr_attack.storage import read_frame, write_csv
 from ehr_attack.summaries.claims import claims_table, ranks_table
 from ehr_attack.suppression import blank_small, count_text, part_text, rate
 from ehr_attack.variables import Variable, load_variables
 
-_COUNTS = ("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected")
+_COUNTS = (
+    "n_attacked",
+    "n_flipped",
+    "n_flipped_float64",
+    "n_feasible",
+    "n_selected",
+    "n_failed",
+    "n_still_falling",
+    "n_vanished",
+    "n_stuck",
+    "rows",
+    "rows_flipped",
+    "rows_lost_float64",
+    "rows_lost_feasible",
+    "rows_pruned",
+    "rows_audited",
+    "rows_audited_flipped",
+)
 _ESTIMATES = ["s", "s_q95", "s_q95_low", "s_q95_high"]
-_MEDIANS = ["median_lambda", "median_l1", "median_linf", "median_n_changed", "median_share_observed"]
+_MEDIANS = ["median_lambda", "median_l1", "median_linf", "median_n_changed", "median_n_edited", "median_share_observed"]
 
 
 def write_attack_tables(
@@ -33,7 +51,8 @@ def write_attack_tables(
     summary, by_variable, by_hour = (
         pd.concat([read_frame(path) for path in paths], ignore_index=True) for paths in (summaries, variables, hours)
     )
-    claims = claims_table(summary, by_variable, by_hour, load_variables(profile, kind), profile)
+    mapped = summary[~summary["mode"].map(is_baseline)]
+    claims = claims_table(mapped, by_variable, by_hour, load_variables(profile, kind), profile)
     write_csv(summary_table(summary), Path(out_dir) / "attack_summary.csv")
     write_csv(ranks_table(by_variable, profile), Path(out_dir) / "rank_comparison.csv")
     write_csv(claims, Path(out_dir) / "paper_claims.csv")
