@@ -39,8 +39,8 @@ with job(snakemake.log[0]):
         fold=int(wildcards.fold),
         shard=Shard(int(wildcards.shard), params.attack["shards"]),
         settings=params.attack,
-        measurements=Path(files.measurements) if "measurements" in files.keys() else None,
-        budget=Budget.read(files.budget, files.budget_cells) if "budget" in files.keys() else None,
+        measurements=Path(files.measurements) if files.get("measurements") else None,
+        budget=Budget.read(files.budget, files.budget_cells) if files.get("budget") else None,
     )
     outputs = {name: snakemake.output[name] for name in TABLES}
     with parquet_streams({outputs[name]: schema for name, schema in TABLES.items()}) as append:

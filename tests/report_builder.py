@@ -403,6 +403,7 @@ class MadeUpRun:
                 "median_l1": 1.9,
                 "median_linf": 0.11,
                 "median_n_changed": 34.0,
+                "median_n_edited": 34.0,
             }
             medians = {name: value if stays else np.nan for name, value in medians.items()}
             rows.append(
@@ -413,6 +414,10 @@ class MadeUpRun:
                     "n_attacked": self._attacked(direction),
                 }
                 | counts
+                | dict.fromkeys(("n_failed", "n_still_falling"), self._attacked(direction) - stays)
+                | dict.fromkeys(("n_vanished", "n_stuck", "rows_pruned", "rows_audited", "rows_audited_flipped"), 0)
+                | {"rows": self._attacked(direction) * len(LAMBDAS), "rows_flipped": stays * len(LAMBDAS)}
+                | {"rows_lost_float64": 0, "rows_lost_feasible": 1}
                 | medians
                 | {"median_share_observed": 0.31 if stays else np.nan}
             )
@@ -450,10 +455,14 @@ class MadeUpRun:
                 "flipped_float64": flipped,
                 "feasible": flipped,
                 "steps": 40,
-                "margin": 0.02,
+                **dict.fromkeys(("margin", "margin_float32", "margin_float64", "margin_feasible"), 0.02),
+                "margin_clean": -1.0,
+                **dict.fromkeys(("gradient_vanished", "stuck_at_bounds", "pruned", "audited"), False),
+                "still_falling": ~flipped,
                 "p_clean": 0.8 * label + 0.1,
                 "p_adversarial": 0.5,
                 "n_changed": np.where(flipped, 4 + position % 40, 0),
+                "n_edited": np.where(flipped, 4 + position % 40, 0),
                 "selected": flipped & (grid == LAMBDAS[1]),
             }
         )

@@ -13,12 +13,15 @@ _log = logging.getLogger(__name__)
 class Progress:
     """Count work done and say so: `with Progress("attack", total, "rows") as progress: progress.advance(64)`."""
 
-    def __init__(self, label: str, total: int, unit: str = "stays", stream: TextIO | None = None) -> None:
+    def __init__(
+        self, label: str, total: int, unit: str = "stays", stream: TextIO | None = None, *, quiet: bool = False
+    ) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
         self._done = 0
         self._note = ""
+        self._quiet = quiet
 
     def __enter__(self) -> Self:
         self._start = self._shown = time.monotonic()
@@ -38,10 +41,12 @@ class Progress:
     ) -> None:
         if kind is None:
             self._show(time.monotonic())
-            if self._terminal:
+            if self._terminal and not self._quiet:
                 self._stream.write("\n")
 
     def _show(self, now: float) -> None:
+        if self._quiet:
+            return
         line = self._line(now)
         if self._terminal:
             self._stream.write(f"\r{line}\x1b[K")

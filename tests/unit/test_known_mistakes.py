@@ -19,8 +19,9 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 import ehr_attack
 from ehr_attack.attacks import load_mode
 from ehr_attack.attacks.engine import Victims, search
+from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
 from ehr_attack.attacks.mode import SearchSettings, Seen
-from ehr_attack.attacks.fold import Shard, attack_fold
+from ehr_attack.attacks.records import AttackTables
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.config import validated_config
@@ -106,7 +107,7 @@ def trained_on(cohort: CohortData, fold: int = 0, **changes):
 
 def attacked(cohort: CohortData, trained, mode: str, **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Outcomes and perturbations of fold 0, at the default settings but for `changes`."""
-    tables = attack_fold(
+    attack = FoldAttack(
         cohort=cohort,
         checkpoint=Checkpoint(trained.model, trained.preprocessing, trained.details),
         variables=[v for v in load_variables() if v.name in cohort.variable_names],
@@ -116,7 +117,17 @@ def attacked(cohort: CohortData, trained, mode: str, **changes) -> tuple[pd.Data
         shard=Shard(0, 1),
         settings=ATTACK | changes,
     )
-    return tables[0].to_pandas(), tables[1].to_pandas()
+    tables = AttackTables.joined(list(attack_fold(attack)))
+    return tables.outcomes.to_pandas(), tables.perturbations.to_pandas()
+
+
+def updated(mode: str, d, gradient, weight: float, rate: float):
+    """The perturbation after one update of `mode` from d (cells) with this gradient."""
+    point, slope = (torch.as_tensor(part).reshape(1, -1) for part in (d, gradient))
+    settings = SearchSettings(lambdas=(weight,), steps=9, rate=rate, kappa=0.0, chunk_rows=1)
+    limit = torch.full_like(point, 9.0)
+    seen = Seen(slope, -torch.ones(1), torch.tensor([[weight]]), torch.ones(1, 1), -limit, limit, settings)
+    return load_mode(mode).update({"point": point}, seen)["point"].reshape(d.shape)
 
 
 @contextmanager
@@ -230,7 +241,7 @@ def test_02_both_modes_move_alike_at_equal_places_of_their_grids(clear, trained)
     assert grids[1] == pytest.approx(51 * np.geomspace(0.0005, 0.015, 25))
     d, gradient = torch.full((25, 1, 1), 0.5), torch.full((25, 1, 1), -0.3)
     steps = [
-        load_mode(mode).step(d, gradient, torch.tensor(grid, dtype=torch.float32)[:, None, None], 0.02)
+        torch.cat([updated(mode, *row, 0.02) for row in zip(d, gradient, grid.tolist(), strict=True)])
         for mode, grid in zip(MODES, grids, strict=True)
     ]
     assert (steps[0] < 0.5).any() and torch.allclose(steps[0], steps[1], atol=1e-6)
@@ -250,7 +261,7 @@ def test_02_the_model_is_attacked_as_it_predicts():
 
     free = torch.ones((8, 3, 4), dtype=torch.bool)
     victims = Victims(torch.full((8, 3, 4), 0.5), torch.full((8,), 3), torch.zeros(8, dtype=torch.int64), free)
-    settings = SearchSettings(lambdas=[0.1], steps=50, rate=0.02, kappa=0.0, chunk_rows=8)
+    settings = SearchSettings(lambdas=(0.1,), steps=50, rate=0.02, kappa=0.0, chunk_rows=8)
     with Progress("test", 8, "rows") as progress:
         found = list(search(Wavering(), victims, load_mode("ista"), settings, progress))
     # Every cell rises by 0.02 x (2 - 0.1) a step; the sum of 12 cells must rise from 6 past 6.5: in two steps.
@@ -264,7 +275,7 @@ def test_03_the_step_is_the_proximal_map_of_rate_times_lambda_l1():
     """Against the definition, the u that minimises (u - z)^2 / 2 + rate lambda |u|, on a fine grid of u."""
     random = np.random.default_rng(0)
     d, gradient, rate, weight = random.normal(size=(1, 3, 4)), random.normal(size=(1, 3, 4)), 0.1, 4.0
-    stepped = load_mode("ista").step(torch.tensor(d), torch.tensor(gradient), torch.tensor([[[weight]]]), rate)
+    stepped = updated("ista", d, gradient, weight, rate)
     grid = np.linspace(-3, 3, 60_001)
     for cell in np.ndindex(d.shape):
         z = d[cell] - rate * gradient[cell]
@@ -275,7 +286,7 @@ def test_03_the_step_is_the_proximal_map_of_rate_times_lambda_l1():
 def test_03_the_published_step_by_hand():
     """d = 0.1 -0.2 0.3 0, g = 1 1 -2 0.4, rate 0.1, lambda 0.05: d - 0.1 (g + 0.05 sign d), then 0.05 nearer to 0."""
     d, gradient = torch.tensor([[[0.1, -0.2, 0.3, 0.0]]]), torch.tensor([[[1.0, 1.0, -2.0, 0.4]]])
-    stepped = load_mode("sun2018").step(d, gradient, torch.tensor([[[0.05]]]), 0.1)
+    stepped = updated("sun2018", d, gradient, 0.05, 0.1)
     assert stepped.flatten().tolist() == pytest.approx([0.0, -0.245, 0.445, 0.0], abs=1e-6)
 
 
@@ -380,7 +391,9 @@ def attempts() -> pd.DataFrame:
     flags = dict.fromkeys(("flipped", "flipped_float64", "feasible"), first)
     return rows.assign(
         model="lstm", mode="ista", seed=0, fold=0, label=0, direction="0_to_1", steps=np.where(first, 5, 100),
-        linf=0.3, l1=0.3, n_changed=1, n_changed_observed=1, selected=first & (rows["lambda"] == 0.3), **flags,
+        linf=0.3, l1=0.3, n_changed=1, n_changed_observed=1, n_edited=1,
+        still_falling=~first, gradient_vanished=False, stuck_at_bounds=False, pruned=False, audited=False,
+        selected=first & (rows["lambda"] == 0.3), **flags,
     )  # fmt: skip
 
 

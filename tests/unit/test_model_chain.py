@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ehr_attack.attacks.fold import Shard, attack_fold
+from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
+from ehr_attack.attacks.records import AttackTables
 from ehr_attack.checkpoint import load_checkpoint, model_code
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.config import validated_config
@@ -77,16 +78,17 @@ def test_a_checkpoint_predicts_and_is_attacked_as_trained(cohort, name, tmp_path
     )
     p_death = predict(checkpoint.model, torch.from_numpy(inputs), torch.from_numpy(features.n_hours))
     assert np.array_equal(p_death, trained.predictions["p_death"].to_numpy())
-    outcomes, cells = attack_fold(
+    attack = FoldAttack(
         cohort=cohort, checkpoint=checkpoint, variables=VARIABLES, mode_name="ista", seed=0, fold=1,
         shard=Shard(0, 1), settings=ATTACK,
     )  # fmt: skip
-    table = outcomes.to_pandas()
+    tables = AttackTables.joined(list(attack_fold(attack)))
+    table = tables.outcomes.to_pandas()
     assert len(table) > 0 and np.isfinite(table["margin"]).all()
     # float32 at training against float64 when judged: the attack sees what the model was trained on, or it would show.
     clean = trained.predictions.set_index("stay_id")["p_death"].loc[table["stay_id"]]
     np.testing.assert_allclose(table["p_clean"], clean, atol=1e-5)
-    changed = cells.to_pandas()
+    changed = tables.perturbations.to_pandas()
     assert set(changed["variable"]) <= {variable.name for variable in VARIABLES}
     assert (changed["hour"].to_numpy() < features.n_hours[changed["stay_id"].to_numpy()]).all()
 

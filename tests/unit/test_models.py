@@ -145,10 +145,10 @@ class TestEveryModel:
         flips = 0
         with Progress("test", 16, "rows") as progress:
             for rows in search(model, victims, load_mode(mode), settings, progress):
-                assert rows.perturbation.shape[1:] == (HOURS, VARIABLES)
+                changes = rows.point.view(-1, HOURS, VARIABLES)
                 if not len(rows.stay):
                     continue
-                seen = torch.cat([victims.inputs[rows.stay] + rows.perturbation, victims.constants[rows.stay]], dim=-1)
+                seen = torch.cat([victims.inputs[rows.stay] + changes, victims.constants[rows.stay]], dim=-1)
                 with torch.no_grad():
                     now = model(seen, lengths[rows.stay]).argmax(dim=1)
                 assert torch.equal(now != victims.labels[rows.stay], rows.flipped)

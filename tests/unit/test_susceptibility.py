@@ -112,6 +112,8 @@ def outcome_rows():
     return frame.assign(
         model="lstm", mode="ista", seed=0, fold=0, label=label, l1=1.0, flipped_float64=frame["flipped"],
         direction=np.where(label == 1, "1_to_0", "0_to_1"), n_changed_observed=frame["n_changed"] // 2,
+        n_edited=frame["n_changed"], still_falling=~frame["flipped"], gradient_vanished=False, stuck_at_bounds=False,
+        pruned=False, audited=False,
     )  # fmt: skip
 
 

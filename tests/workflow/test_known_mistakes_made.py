@@ -78,7 +78,7 @@ MISTAKES = [
     ),
     Mistake(
         2, "an attack on the model in training mode",
-        "attacks/engine.py",
+        "attacks/gradients/__init__.py",
         "model.eval()",
         "model.train()",
         "test_02_the_model_is_attacked_as_it_predicts",
@@ -86,8 +86,8 @@ MISTAKES = [
     Mistake(
         3, "the L2 norm for the L1 norm in the shrinkage",
         "attacks/mode.py",
-        "torch.sign(values) * (values.abs() - threshold).clamp(min=0.0)",
-        "values * (1.0 - threshold / torch.norm(values, dim=(1, 2), keepdim=True)).clamp(min=0.0)",
+        "values - torch.clamp(values, -threshold, threshold)",
+        "values * (1.0 - threshold / torch.norm(values, dim=1, keepdim=True)).clamp(min=0.0)",
         "test_03_the_step_is_the_proximal_map_of_rate_times_lambda_l1",
     ),
     Mistake(
@@ -155,14 +155,14 @@ MISTAKES = [
     ),
     Mistake(
         5, "attacks on training patients",
-        "attacks/fold.py",
+        "attacks/held_out.py",
         "np.flatnonzero(cohort.folds == fold)",
         "np.arange(len(cohort.folds))",
         "test_05_the_attacked_are_all_held_out_and_correctly_classified[sun2018]",
     ),
     Mistake(
         5, "attacks on stays that are misclassified anyway",
-        "attacks/fold.py",
+        "attacks/held_out.py",
         "np.flatnonzero((margin < 0).cpu().numpy())",
         "np.arange(len(stays))",
         "test_05_the_attacked_are_all_held_out_and_correctly_classified[ista]",
@@ -184,8 +184,8 @@ MISTAKES = [
     Mistake(
         7, "every success of a stay counted",
         "susceptibility.py",
-        '"selected"]].any().sum()',
-        '"selected"]].sum().sum()',
+        '"feasible", "selected"]].any()',
+        '"feasible", "selected"]].sum()',
         "test_07_success_is_counted_in_stays",
     ),
     Mistake(
@@ -197,7 +197,7 @@ MISTAKES = [
     ),
     Mistake(
         7, "patients drawn with replacement",
-        "attacks/fold.py",
+        "attacks/held_out.py",
         "random.permutation(len(candidates))",
         "random.integers(0, len(candidates), size=len(candidates))",
         "test_07_a_stay_is_drawn_once_and_has_one_row_a_lambda[sun2018]",

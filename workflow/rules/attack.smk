@@ -36,7 +36,6 @@ rule attack:
         code=lambda wildcards: code(
             "attack.py",
             modules=[models.module_of(ARCHITECTURES[wildcards.model]), attacks.module_of(MODE_NAMES[wildcards.mode])],
-            files=[KERNEL_FILE],
         ),
     message:
         "Attacking {wildcards.model} with {wildcards.mode}, seed {wildcards.seed}, fold {wildcards.fold}"

@@ -4,7 +4,7 @@ from ehr_attack import attacks, mistakes, models
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.figures import names
-from ehr_attack.paths import DATA_DIR, KERNEL_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
+from ehr_attack.paths import DATA_DIR, KERNEL_FILE, RELATIONS_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
 from ehr_attack.protocol import PROTOCOL_FILE, protocol_config
 from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind
 from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
@@ -28,6 +28,11 @@ with runtime.clear_errors():
     attacks.check_found(C["attack"]["modes"])
 
 ENVS = f"{workflow.basedir}/envs"
+READ_BY_MODULE = {
+    "variables": VARIABLES_FILE,
+    "attacks/feasibility": RELATIONS_FILE,
+    "attacks/gradients/fused": KERNEL_FILE,
+}
 SCRIPTS = Path(workflow.basedir) / "scripts"
 TABLE_KIND = table_kind(C)
 SOURCE = SOURCES[TABLE_KIND]
@@ -67,9 +72,8 @@ wildcard_constraints:
 def code(script, modules=(), files=()):
     """Digest of all that decides what a rule computes; an edit of any of it makes the rule's outputs stale."""
     digest = code_digest(SCRIPTS / script, modules, files)
-    if "scripts/ehr_attack/variables.py" in digest:
-        digest = code_digest(SCRIPTS / script, modules, [*files, VARIABLES_FILE])
-    return digest
+    read = [file for module, file in READ_BY_MODULE.items() if f"scripts/ehr_attack/{module}.py" in digest]
+    return code_digest(SCRIPTS / script, modules, [*files, *read])
 
 
 def block(name, without=()):

@@ -4,13 +4,12 @@ A ball around the record grows while the prediction holds and shrinks once it ha
 gradient and is projected onto the ball. No lambda: it looks for the smallest flip itself.
 """
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ehr_attack.attacks.mode import Mode, Seen, State
+from ehr_attack.attacks.mode import Mode, Seen, State, annealed
 
 _STEP, _LAST_STEP = 1.0, 0.01
 _GROWTH, _LAST_GROWTH = 0.05, 0.001
@@ -43,12 +42,6 @@ class FMNL1(Mode):
         step = _LAST_STEP + (_STEP - _LAST_STEP) * share
         moved = point - step * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=_TINY)
         return {"point": l1_ball(moved, radius), "radius": radius, "smallest": smallest}
-
-
-def annealed(seen: Seen, first: float, last: float) -> Tensor:
-    """A cosine from `first` to `last` over the steps, (rows, 1)."""
-    angle = math.pi * seen.made / max(1, seen.settings.steps)
-    return last + (first - last) * (1.0 + torch.cos(angle)) / 2.0
 
 
 def l1_ball(points: Tensor, radius: Tensor) -> Tensor:

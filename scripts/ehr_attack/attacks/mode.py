@@ -1,5 +1,6 @@
 """What an attack mode is: the update of one step, its grid of lambdas, when it stops, and what counts as small."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -85,6 +86,12 @@ class Mode:
         return point.abs().sum(dim=1) if self.norm == "l1" else (point != 0).sum(dim=1).to(point.dtype)
 
 
+def annealed(seen: Seen, first: float, last: float) -> Tensor:
+    """A cosine from `first` to `last` over the steps, (rows, 1)."""
+    angle = math.pi * seen.made / max(1, seen.settings.steps)
+    return last + (first - last) * (1.0 + torch.cos(angle)) / 2.0
+
+
 def soft_threshold(values: Tensor, threshold: Tensor) -> Tensor:
     """Shrink every entry towards zero by `threshold`, the proximal operator of threshold * |.|_1."""
-    return torch.sign(values) * (values.abs() - threshold).clamp(min=0.0)
+    return values - torch.clamp(values, -threshold, threshold)

@@ -1,7 +1,8 @@
 """sigma-zero (Cina et al., ICLR 2025): the smallest number of changed entries that flips the prediction.
 
 A smooth stand-in for the L0 norm, sum d^2 / (d^2 + sigma), is minimised together with the loss; after each step,
-entries below a threshold are set to zero. The threshold rises while the prediction is flipped and falls while it is not.
+entries below a threshold are set to zero. The threshold rises while the prediction is flipped and falls while it is
+not.
 """
 
 from typing import ClassVar, Literal
@@ -9,8 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ehr_attack.attacks.fmn_l1 import annealed
-from ehr_attack.attacks.mode import Mode, Seen, State
+from ehr_attack.attacks.mode import Mode, Seen, State, annealed
 
 _SIGMA = 1e-3
 _STEP, _LAST_STEP = 1.0, 0.1

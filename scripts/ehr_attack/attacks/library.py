@@ -1,0 +1,282 @@
+"""Attacks on any two-class torch model of time series, without this project's data or workflow."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ehr_attack.attacks import CELLS, CHUNK_ROWS, MODES, entry_of, load_mode
+from ehr_attack.attacks.engine import Victims, in_chunks, search
+from ehr_attack.attacks.gradients import freeze, gradient_path
+from ehr_attack.attacks.mode import Mode, SearchSettings
+from ehr_attack.attacks.space import CellSpace
+from ehr_attack.attacks.verification import Judge
+from ehr_attack.errors import UserError
+from ehr_attack.progress import Progress
+
+LAMBDAS = tuple(np.geomspace(0.0005, 0.015, 25).tolist())
+"""The grid of Sun et al. (KDD 2018), on the scale of mode `sun2018`; the other modes multiply it by a factor."""
+
+_ROW_COLUMNS = ["sample", "lambda"]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found.
+
+    outcomes: one row a sample and lambda: sample (position in the inputs), label, lambda (NaN where the mode has none),
+    flipped (by the mode's own float32 rule), flipped_float64 (recomputed alone), success (in the box and the mutable
+    cells, recomputed alone; in mode `sun2018`, flipped), steps, margin (logit_t - logit_y), l1, linf, n_changed.
+    perturbations: one row a changed cell of a success: sample, lambda, time, feature, delta.
+    n_samples, n_correct: samples given, and of them those classified correctly, which alone are attacked.
+    """
+
+    outcomes: pd.DataFrame
+    perturbations: pd.DataFrame
+    n_samples: int
+    n_correct: int
+    shape: tuple[int, int]
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the attacked samples with at least one success; NaN where none was attacked."""
+        return float(self.outcomes.groupby("sample")["success"].any().mean()) if len(self.outcomes) else float("nan")
+
+    def smallest(self, norm: str = "l1") -> pd.DataFrame:
+        """The smallest success of each sample by `norm` (l1, linf, n_changed), one row a sample that has one."""
+        found = self.outcomes[self.outcomes["success"]]
+        return found.sort_values([norm, "lambda"], kind="stable").drop_duplicates("sample").sort_values("sample")
+
+    def perturbation(self, sample: int, weight: float = float("nan")) -> npt.NDArray[np.float64]:
+        """The change (time, feature) of `sample` at lambda `weight`; zero where it had no success."""
+        dense = np.zeros(self.shape)
+        cells = self.perturbations[self.perturbations["sample"] == sample]
+        at = cells["lambda"].isna() if np.isnan(weight) else np.isclose(cells["lambda"], weight)
+        cells = cells[at]
+        dense[cells["time"], cells["feature"]] = cells["delta"]
+        return dense
+
+
+def run_attack(
+    model: nn.Module,
+    inputs: Tensor | npt.ArrayLike,
+    labels: Tensor | npt.ArrayLike,
+    *,
+    mode: str | Mode = "ista",
+    lambdas: Sequence[float] | None = None,
+    steps: int = 100,
+    rate: float = 0.02,
+    kappa: float = 0.01,
+    mutable: Tensor | npt.ArrayLike | None = None,
+    box: tuple[float, float] = (0.0, 1.0),
+    lengths: Tensor | npt.ArrayLike | None = None,
+    prune: bool = False,
+    chunk_rows: int | None = None,
+    path: str = "auto",
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> AttackResult:
+    """Find small changes of `inputs` that turn the model's correct predictions around.
+
+    model: maps (batch, time, feature), and (batch,) lengths if it takes a second argument, to two logits a row (or to
+    one, of class 1 against class 0); its parameters are frozen. inputs: float (samples, time, feature). labels: 0 or 1
+    (samples,). mode: the name of one that varies cells (`ista`, `ead`, `fmn_l1`, `sigma_zero`, `sun2018`), or a `Mode`
+    of your own. lambdas: weights of the sparse term, on the scale of the mode; None: 25 of them. steps, rate, kappa:
+    updates before giving up, step size, margin of the logits that a flip must pass. mutable: bool, what may change, of
+    the shape of the inputs or one that broadcasts to it; None: everything. box: limits of a changed input. lengths:
+    valid steps of each sample. prune: skip the lambdas above a sample's first failure (a heuristic; 5 % are searched
+    all the same). chunk_rows: rows (sample x lambda) attacked at once. path: how gradients are computed (auto,
+    autograd, manual, fused). device: where; None: where the model is.
+
+    Only correctly classified samples are attacked; with none, the result is empty. A sample that no cell of may change
+    ends without a flip; so does one whose logits or gradients are not finite on the way. Raises UserError for inputs,
+    labels or weights that are not finite or do not fit.
+
+    >>> import torch
+    >>> class Sum(torch.nn.Module):  # predicts class 1 when the values of a series add up to more than 3
+    ...     def forward(self, inputs):
+    ...         total = inputs.flatten(1).sum(dim=1) - 3.0
+    ...         return torch.stack([-total / 2, total / 2], dim=1)
+    >>> inputs = torch.full((2, 4, 2), 0.25)  # both add up to 2
+    >>> result = run_attack(Sum(), inputs, labels=[0, 1], lambdas=[0.5], progress=False)
+    >>> result.n_samples, result.n_correct, result.success_rate
+    (2, 1, 1.0)
+    >>> bool(abs(result.smallest()["l1"].item() - 1.0) < 0.1)  # just over 1 is missing
+    True
+    """
+    where = torch.device(device) if device is not None else _device_of(model)
+    kind = _checked_mode(mode)
+    adapted = _Adapted(model.to(where))
+    victims = _victims(inputs, labels, mutable, lengths, where)
+    _check_finite(model)
+    freeze(adapted)
+    chunk = chunk_rows or CHUNK_ROWS.get(where.type, CHUNK_ROWS["cpu"])
+    correct = _correct(adapted, victims, chunk)
+    attacked = victims.subset(correct)
+    factor = kind.lambda_factor(rate)
+    grid = (float("nan"),) if factor is None else tuple(lambdas or [factor * weight for weight in LAMBDAS])
+    settings = SearchSettings(
+        lambdas=grid,
+        steps=steps,
+        rate=rate,
+        kappa=kappa if kind.constrained else 0.0,
+        chunk_rows=chunk,
+        prune=prune and len(grid) > 1,
+    )
+    rows = _attacked(adapted, attacked, kind, settings, box, path, progress) if len(correct) else []
+    time, feature = victims.inputs.shape[1:]
+    return _result(rows, correct.cpu().numpy(), attacked, grid, len(victims.inputs), (time, feature))
+
+
+class _Adapted(nn.Module):
+    """The user's model with lengths that it may not take, and with one logit made two."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._with_lengths = len(inspect.signature(model.forward).parameters) > 1
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        logits: Tensor = self.model(inputs, lengths) if self._with_lengths else self.model(inputs)
+        if logits.ndim == 1 or logits.shape[-1] == 1:
+            single = logits.reshape(len(inputs))
+            return torch.stack([torch.zeros_like(single), single], dim=1)
+        if logits.shape != (len(inputs), 2):
+            raise UserError(f"the model gives logits of shape {tuple(logits.shape)}; expected (batch, 2) or (batch,).")
+        return logits
+
+
+def _checked_mode(mode: str | Mode) -> Mode:
+    if isinstance(mode, Mode):
+        return mode
+    if ":" not in mode and (mode not in MODES or entry_of(mode).kind != CELLS):
+        known = ", ".join(name for name, entry in MODES.items() if entry.kind == CELLS)
+        raise UserError(f"mode: {mode!r} cannot be run here; expected one of {known}, or a Mode of your own.")
+    return load_mode(mode)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def _victims(
+    inputs: Tensor | npt.ArrayLike,
+    labels: Tensor | npt.ArrayLike,
+    mutable: Tensor | npt.ArrayLike | None,
+    lengths: Tensor | npt.ArrayLike | None,
+    device: torch.device,
+) -> Victims:
+    values = torch.as_tensor(inputs, dtype=torch.float32, device=device)
+    classes = torch.as_tensor(labels, device=device).to(torch.int64)
+    if values.ndim != 3 or classes.shape != values.shape[:1]:
+        raise UserError(
+            f"inputs {tuple(values.shape)} and labels {tuple(classes.shape)} do not fit; expected (samples, time, "
+            "feature) and (samples,)."
+        )
+    if not bool(torch.isfinite(values).all()):
+        raise UserError("inputs: some are NaN or infinite; fill them before the attack, as the model sees them filled.")
+    if not bool(((classes == 0) | (classes == 1)).all()):
+        raise UserError("labels: expected 0 or 1 for every sample.")
+    valid = torch.full_like(classes, values.shape[1]) if lengths is None else torch.as_tensor(lengths, device=device)
+    free = torch.ones_like(values, dtype=torch.bool) if mutable is None else torch.as_tensor(mutable, device=device)
+    inside = torch.arange(values.shape[1], device=device)[None, :] < valid[:, None]
+    free = free.to(torch.bool).expand_as(values) & inside[:, :, None]
+    return Victims(values, valid.to(torch.int64), classes, free)
+
+
+def _check_finite(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise UserError(f"model: the parameter {name} holds NaN or infinite numbers; an attack on it says nothing.")
+
+
+def _correct(model: nn.Module, victims: Victims, chunk_rows: int) -> Tensor:
+    """Positions of the correctly classified samples."""
+    return (in_chunks(model, victims.inputs, victims.lengths, victims.labels, chunk_rows) < 0).nonzero().flatten()
+
+
+def _attacked(
+    model: _Adapted,
+    victims: Victims,
+    mode: Mode,
+    settings: SearchSettings,
+    box: tuple[float, float],
+    path: str,
+    show: bool,
+) -> list[dict[str, npt.NDArray[np.float64]]]:
+    space = CellSpace(victims.inputs, victims.mutable, box)
+    judge = Judge(
+        model,
+        victims,
+        space,
+        _inside(space),
+        constrained=mode.constrained,
+        kappa=settings.kappa,
+        chunk_rows=settings.chunk_rows,
+    )
+    # A model of this project is known by its class, and may have a faster path than autograd.
+    ours = type(model.model).__module__.startswith("ehr_attack.models.")
+    gradients = gradient_path(model.model if ours else model, path, victims.inputs.device)
+    blocks = []
+    with Progress("attack", len(victims.inputs) * len(settings.lambdas), "rows", quiet=not show) as progress:
+        for block in search(model, victims, mode, settings, progress, space=space, path=gradients):
+            judged = judge.judge(block)
+            blocks.append(
+                {
+                    "stay": judged.found.stay.cpu().numpy(),
+                    "position": judged.found.position.cpu().numpy(),
+                    "flipped": judged.found.flipped.cpu().numpy(),
+                    "flipped_float64": judged.flipped_float64.numpy(),
+                    "success": judged.success.numpy(),
+                    "steps": judged.found.steps.cpu().numpy(),
+                    "margin": judged.margin.numpy(),
+                    "point": judged.point.numpy(),
+                }
+            )
+    return blocks
+
+
+def _inside(space: CellSpace) -> Callable[[Tensor, Tensor, bool], Tensor]:
+    """What is feasible where nothing but the box and the mutable cells is asked for."""
+
+    def feasible(stays: Tensor, point: Tensor, outward: bool) -> Tensor:
+        low, high = space.bounds(stays)
+        return torch.clamp(point.double(), low.double(), high.double())
+
+    return feasible
+
+
+def _result(
+    blocks: list[dict[str, npt.NDArray[np.float64]]],
+    samples: npt.NDArray[np.int64],
+    victims: Victims,
+    grid: tuple[float, ...],
+    n_samples: int,
+    shape: tuple[int, int],
+) -> AttackResult:
+    names = ("stay", "position", "flipped", "flipped_float64", "success", "steps", "margin", "point")
+    empty = {name: np.zeros((0, shape[0] * shape[1]) if name == "point" else 0) for name in names}
+    joined = {name: np.concatenate([block[name] for block in blocks or [empty]]) for name in names}
+    order = np.lexsort([joined["position"], joined["stay"]])
+    joined = {name: values[order] for name, values in joined.items()}
+    stay, weights = joined["stay"].astype(np.int64), np.asarray(grid)[joined["position"].astype(np.int64)]
+    point = joined.pop("point")
+    size = np.abs(point)
+    outcomes = pd.DataFrame({"sample": samples[stay], "label": victims.labels.cpu().numpy()[stay], "lambda": weights})
+    outcomes = outcomes.assign(
+        **{name: joined[name].astype(bool) for name in ("flipped", "flipped_float64", "success")},
+        steps=joined["steps"].astype(np.int64),
+        margin=joined["margin"],
+        l1=size.sum(axis=1),
+        linf=size.max(axis=1, initial=0.0),
+        n_changed=(point != 0).sum(axis=1),
+    )
+    row, cell = np.nonzero((point != 0) & outcomes["success"].to_numpy()[:, None])
+    perturbations = outcomes.loc[row, _ROW_COLUMNS].reset_index(drop=True)
+    perturbations = perturbations.assign(time=cell // shape[1], feature=cell % shape[1], delta=point[row, cell])
+    return AttackResult(outcomes, perturbations, n_samples, len(samples), shape)
