@@ -70,13 +70,14 @@ class Preprocessing:
         the last value before hour 0 or NaN; n_hours: (stays,), hours before the end of the stay. Returns float32
         (stays, hours, features) in [0, 1]; hours after the end of the stay are 0 and are to be masked.
         """
-        filled = self._impute(values.astype(np.float64), carry_in.astype(np.float64))
+        filled = self.impute(values.astype(np.float64), carry_in.astype(np.float64))
         scaled = (np.clip(filled, self.low, self.high) - self.low) / self.scale
         ended = np.arange(values.shape[1])[None, :] >= n_hours[:, None]
         scaled[ended] = 0.0
         return scaled.astype(np.float32)
 
-    def _impute(self, values: npt.NDArray[np.float64], carry_in: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def impute(self, values: npt.NDArray[np.float64], carry_in: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Fill what was not recorded; as `apply`, but float64 in clinical units, before winsorising and scaling."""
         with_carry = np.concatenate([carry_in[:, None, :], values], axis=1)
         filled = carry_forward(with_carry)
         if self.imputation == "linear":
@@ -116,7 +117,7 @@ class Preprocessing:
 
 def carry_forward(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Fill each NaN of (stays, hours, features) with the last earlier value; leading NaN stay."""
-    return np.take_along_axis(values, _last_recorded(values).clip(0), axis=1)
+    return np.take_along_axis(values, last_recorded(values).clip(0), axis=1)
 
 
 def interpolate(values: npt.NDArray[np.float64], forward: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -126,8 +127,8 @@ def interpolate(values: npt.NDArray[np.float64], forward: npt.NDArray[np.float64
     it is carried backwards. Nothing after the window is known here, so nothing after it can leak in.
     """
     hours = values.shape[1]
-    previous = _last_recorded(values)
-    following = (hours - 1) - _last_recorded(values[:, ::-1])[:, ::-1]
+    previous = last_recorded(values)
+    following = (hours - 1) - last_recorded(values[:, ::-1])[:, ::-1]
     backward = np.take_along_axis(values, following.clip(max=hours - 1), axis=1)
     gap = np.where(following > previous, following - previous, 1)
     weight = (np.arange(hours)[None, :, None] - previous) / gap
@@ -136,7 +137,7 @@ def interpolate(values: npt.NDArray[np.float64], forward: npt.NDArray[np.float64
     return np.where(np.isnan(values), filled, values)
 
 
-def _last_recorded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def last_recorded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Index of the last recorded hour at or before each hour; -1 where there is none."""
     hours = np.arange(values.shape[1])[None, :, None]
     return np.maximum.accumulate(np.where(np.isnan(values), -1, hours), axis=1)

@@ -60,7 +60,8 @@ class Rules:
     @property
     def slack(self) -> _Floats:
         """Share of a charted unit, (features,), that is taken for float32 noise, not for a breach of a rule."""
-        return 1e-4 + 4 * float(np.finfo(np.float32).eps) * (self.scale + np.abs(self.low)) / self.precision
+        slack: _Floats = 1e-4 + 4 * float(np.finfo(np.float32).eps) * (self.scale + np.abs(self.low)) / self.precision
+        return slack
 
     def enforce(
         self,
