@@ -1,5 +1,6 @@
 """Attacking the held-out stays of one fold, or one shard of them: search, verification, tables."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,13 @@ from ehr_attack.attacks import (
     load_object,
 )
 from ehr_attack.attacks.baselines import Budget
+from ehr_attack.attacks.charted import ChartedRecord
 from ehr_attack.attacks.engine import FinishedRows, Victims, search
+from ehr_attack.attacks.events import load_events
 from ehr_attack.attacks.feasibility import Rules, mutable_cells
 from ehr_attack.attacks.gradients import gradient_path
 from ehr_attack.attacks.held_out import attacked_stays, held_out_inputs
+from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.one_step import perturb_once
 from ehr_attack.attacks.records import AttackContext, AttackTables, RowRecords
@@ -218,8 +222,23 @@ def _measured(
     victims: Victims,
     on: Callable[[torch.device], _Targets],
 ) -> _Targets:
-    """Recorded values are varied, imputation is run again on them."""
-    raise NotImplementedError
+    """Recorded values are varied, imputation is run again on them; a feasible one lies on the charted grid."""
+    assert attack.measurements is not None, "the workflow gives the recorded values to the modes that change them"
+    features, preprocessing = attack.cohort.features, attack.checkpoint.preprocessing
+    values, carry_in, n_hours = features.values[stays], features.carry_in[stays], features.n_hours[stays]
+    names = preprocessing.variable_names
+    events = load_events(attack.measurements, features.stay_ids[stays], n_hours, names, values.shape[1])
+    record = ChartedRecord.of(preprocessing, attack.variables, events, attack.settings["mutable"])
+    device = victims.inputs.device
+    space = MeasurementSpace.of(preprocessing, record, values, carry_in, n_hours, device)
+
+    def feasible(of: Tensor, point: Tensor, outward: bool) -> Tensor:
+        return torch.from_numpy(record.rounded(of.cpu().numpy(), point.cpu().numpy(), outward)).to(device)
+
+    def changes(of: Tensor, point: Tensor) -> dict[str, npt.NDArray[Any]]:
+        return dataclasses.asdict(record.changes(of.cpu().numpy(), point.cpu().numpy()))
+
+    return _Targets(stays, observed, victims, space, feasible, space.cell_delta, changes, on)
 
 
 def _context(attack: FoldAttack, targets: _Targets, settings: SearchSettings) -> AttackContext:
