@@ -60,8 +60,7 @@ class ManualPath:
         self._pass: _Pass
         if isinstance(model, LSTMClassifier):
             cells = manual_lstm.forward_cell, manual_lstm.backward_cell
-            in_place = manual_lstm.forward_cell_in_place, manual_lstm.backward_cell_in_place
-            self._pass = manual_lstm.ManualLSTM(model, dtype, _compiled(cells) if compiled else in_place)
+            self._pass = manual_lstm.ManualLSTM(model, dtype, _compiled(cells) if compiled else cells)
         elif isinstance(model, GRUClassifier):
             gru_cells = manual_gru.forward_cell, manual_gru.backward_cell
             self._pass = manual_gru.ManualGRU(model, dtype, _compiled(gru_cells) if compiled else gru_cells)
@@ -79,7 +78,25 @@ class ManualPath:
 
 
 def _compiled(cells: Any) -> Any:
-    return tuple(torch.compile(cell, dynamic=False) for cell in cells)
+    return tuple(_Compiled(cell) for cell in cells)
+
+
+class _Compiled:
+    """A cell made by torch.compile, or the plain one where that fails, for example for want of a C compiler."""
+
+    def __init__(self, plain: Callable[..., Any]) -> None:
+        self._plain = plain
+        self._chosen: Callable[..., Any] = torch.compile(plain)
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self._chosen(*arguments)
+        except Exception as error:
+            if self._chosen is self._plain:
+                raise
+            _log.info("gradients: %s stays uncompiled: %s", self._plain.__name__, str(error).partition("\n")[0])
+            self._chosen = self._plain
+            return self._plain(*arguments)
 
 
 class _Recorded:

@@ -16,33 +16,55 @@ from ehr_attack.models.gru import GRUClassifier
 Cells = tuple[Callable[..., tuple[Tensor, ...]], Callable[..., tuple[Tensor, Tensor, Tensor]]]
 
 
-def forward_cell(projected: Tensor, recurrent: Tensor, hidden: Tensor) -> tuple[Tensor, ...]:
-    """One hour: p and q (rows, 3 units), hidden (rows, units) -> hidden, and r, z, n, q_n for the way back."""
+def forward_cell(
+    projected: Tensor, recurrent: Tensor, hidden: Tensor, ends: Tensor, last: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    """One hour of all rows.
+
+    projected, recurrent: p and q (rows, 3 units); hidden, last: (rows, units), the latter the hidden state after the
+    last valid hour, once it is known; ends: bool (rows, 1), whether that hour is this one. Returns the hidden state,
+    the same in `dtype`, and last, and for the way back r, z and n side by side, and q_n.
+    """
     p_r, p_z, p_n = projected.chunk(3, dim=1)
     q_r, q_z, q_n = recurrent.chunk(3, dim=1)
     r, z = (p_r + q_r).sigmoid(), (p_z + q_z).sigmoid()
     n = (p_n + r * q_n).tanh()
-    return n + z * (hidden - n), r, z, n, q_n
+    hidden = n + z * (hidden - n)
+    return hidden, hidden.to(dtype), torch.where(ends, hidden, last), torch.cat([r, z, n], dim=1), q_n.to(hidden.dtype)
 
 
 def backward_cell(
-    d_hidden: Tensor, r: Tensor, z: Tensor, n: Tensor, q_n: Tensor, before: Tensor
+    d_product: Tensor,
+    d_kept: Tensor,
+    d_last: Tensor,
+    ends: Tensor,
+    active: Tensor,
+    q_n: Tensor,
+    before: Tensor,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One hour back: gradients by p and by q (rows, 3 units), and by the hidden state before but for q's part."""
+    """One hour of all rows back.
+
+    d_product + d_kept: (rows, units), the gradient by the hidden state; d_last by the last one; active: r, z, n;
+    before: the hidden state before. Returns the gradients by p and by q (rows, 3 units), in `dtype`, and what of the
+    gradient by the hidden state before does not come through q.
+    """
+    d_hidden = torch.where(ends, d_last, d_product + d_kept)
+    r, z, n = active.chunk(3, dim=1)
     d_n = d_hidden * (1 - z) * (1 - n * n)
     d_z = d_hidden * (before - n) * (z * (1 - z))
     d_r = d_n * q_n * (r * (1 - r))
-    return torch.cat([d_r, d_z, d_n], dim=1), torch.cat([d_r, d_z, d_n * r], dim=1), d_hidden * z
+    d_p, d_q = torch.cat([d_r, d_z, d_n], dim=1), torch.cat([d_r, d_z, d_n * r], dim=1)
+    return d_p.to(dtype), d_q.to(dtype), d_hidden * z
 
 
 class ManualGRU:
-    """Margins and gradients of one model; the weights are copied. Dropout is off, as in evaluation."""
+    """Margins and gradients of one model, dropout off. Its weights are multiplied in `dtype`, all else in theirs."""
 
     def __init__(self, model: GRUClassifier, dtype: torch.dtype, cells: Cells) -> None:
-        gru = model.gru
-        self._units = gru.hidden_size
+        weights = RecurrentWeights.of(model.gru)
+        self._units, self._dtype = model.gru.hidden_size, dtype
         self._forward, self._backward = cells
-        weights = RecurrentWeights.of(gru)
         self._bias, self._recurrent_bias = weights.input_bias, weights.hidden_bias
         self._to_p, self._to_input = Product(weights.input.t(), dtype), Product(weights.input, dtype)
         self._to_q, self._to_hidden = Product(weights.hidden.t(), dtype), Product(weights.hidden, dtype)
@@ -50,27 +72,26 @@ class ManualGRU:
 
     def __call__(self, inputs: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Margins (rows,) and gradients (rows, hours, channels): see `GradientPath`."""
-        rows, hours, channels = inputs.shape
+        rows, hours, _ = inputs.shape
         ends = Ends.of(inputs, lengths)
-        flat = ends.hour_by_hour(inputs).reshape(hours * rows, channels)
-        projected = (self._to_p(flat) + self._bias).reshape(hours, rows, 3 * self._units)
-        hidden = inputs.new_zeros(rows, self._units)
-        recurrent_bias = self._recurrent_bias.expand(rows, -1)
-        last, saved = hidden, []
+        projected = self._to_p(ends.hour_by_hour(inputs), self._bias)
+        hidden, last = (inputs.new_zeros(rows, self._units) for _ in range(2))
+        multiplied = hidden.to(self._dtype)
+        saved = []
         for hour in range(hours):
             before = hidden
-            recurrent = self._to_q(hidden, recurrent_bias) if hour else recurrent_bias
-            hidden, *kept = self._forward(projected[hour], recurrent, before)
-            saved.append((*kept, before))
-            last = torch.where(ends.last[hour], hidden, last)
+            recurrent = self._to_q(multiplied, self._recurrent_bias)
+            hidden, multiplied, last, active, q_n = self._forward(
+                projected[hour], recurrent, before, ends.last[hour], last, self._dtype
+            )
+            saved.append((active, q_n, before))
         margin = margins_of(torch.addmm(self._output_bias, last, self._output.t()), labels)
         d_last = (self._output[0] - self._output[1]) * signs_of(labels, last)[:, None]
-        d_hidden = torch.zeros_like(last)
-        d_projected = projected  # read for the last time above
+        d_kept = torch.zeros_like(last)
+        d_product = self._to_hidden.nothing(rows)
+        d_p = []
         for hour in reversed(range(hours)):
-            d_hidden = torch.where(ends.last[hour], d_last, d_hidden)
-            d_projected[hour], d_recurrent, d_kept = self._backward(d_hidden, *saved.pop())
-            if hour:
-                d_hidden = self._to_hidden(d_recurrent, d_kept)
-        d_inputs = self._to_input(d_projected.reshape(hours * rows, 3 * self._units))
-        return margin, ends.row_by_row(d_inputs.reshape(hours, rows, channels))
+            by_p, by_q, d_kept = self._backward(d_product, d_kept, d_last, ends.last[hour], *saved.pop(), self._dtype)
+            d_product = self._to_hidden(by_q)
+            d_p.append(by_p)
+        return margin, ends.row_by_row(self._to_input(torch.stack(d_p[::-1]))).to(inputs.dtype)

@@ -1,8 +1,8 @@
 """What the hand-written gradients of the LSTM and the GRU share: the products over all hours, and the ends of rows.
 
-Products with the input weights are made for all hours at once, before the forward and after the backward pass. Tensors
-of a pass are (hours, rows, units), so that each hour's are contiguous. Where matrices are multiplied in bfloat16, sums
-and everything between the products stay in the dtype of the inputs.
+Products of the inputs with their weights are made for all hours at once, before the forward pass. Tensors of a pass are
+(hours, rows, units), so that each hour's are contiguous. Where matrices are multiplied in bfloat16, everything between
+the products stays in the dtype of the inputs.
 """
 
 from dataclasses import dataclass
@@ -54,19 +54,27 @@ class Ends:
         return gradients.transpose(0, 1).masked_fill(~self.valid[..., None], 0.0)
 
 
-class Product:
-    """Multiplication by one weight matrix from the right, in `dtype`; the matrix is copied.
+def side_by_side(first: Tensor, second: Tensor) -> Tensor:
+    """Two matrices (depth, m) and (depth, n) as one, (depth, at least m + n): one product is faster than two.
 
-    weight: (depth, outputs), in the dtype of the inputs.
+    Columns of zeros make their number a multiple of 8, as the matrix units of GPUs want it.
     """
+    spare = -(first.shape[1] + second.shape[1]) % 8
+    return torch.cat([first, second, first.new_zeros(len(first), spare)], dim=1)
+
+
+class Product:
+    """Multiplication by one weight matrix (depth, outputs) from the right, in `dtype`; the matrix is copied."""
 
     def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
-        self._weight = weight.detach().to(dtype).contiguous()
-        self._result = weight.dtype
+        self._weight = weight.to(dtype).contiguous()
+
+    def nothing(self, rows: int) -> Tensor:
+        """Zeros in the place of a product, (rows, outputs)."""
+        return self._weight.new_zeros(rows, self._weight.shape[1])
 
     def __call__(self, values: Tensor, plus: Tensor | None = None) -> Tensor:
-        """values (..., depth) @ weight [+ plus]: (..., outputs)."""
-        if self._weight.dtype == self._result:
-            return torch.addmm(plus, values, self._weight) if plus is not None else values @ self._weight
-        product = (values.to(self._weight.dtype) @ self._weight).to(self._result)
-        return product if plus is None else product + plus
+        """values (..., depth) @ weight [+ plus (outputs,)]: (..., outputs), in `dtype`."""
+        flat = values.reshape(-1, values.shape[-1]).to(self._weight.dtype)
+        product = flat @ self._weight if plus is None else torch.addmm(plus.to(flat), flat, self._weight)
+        return product.reshape(*values.shape[:-1], product.shape[1])
