@@ -83,8 +83,8 @@ class Rules:
         lowest, highest = self._room(clinical)
         units = np.clip(units, lowest, highest)
         self._settle(clinical + self.low, units, lowest, highest)
-        # Adding 0 turns -0 into 0.
-        return units * self.precision / self.scale + 0.0
+        feasible: _Floats = units * self.precision / self.scale + 0.0  # which turns -0 into 0
+        return feasible
 
     def _room(self, clinical: _Floats) -> tuple[_Floats, _Floats]:
         """The fewest and the most charted units, each of `clinical`'s shape, by which values above `low` may change."""

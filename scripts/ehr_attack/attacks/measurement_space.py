@@ -102,11 +102,15 @@ class MeasurementSpace:
         attack would ever move a value that lies beyond the training percentiles.
         """
         rows = self._rows(stays, point)
-        beyond = self._unclipped(rows, point)
-        beyond = beyond - beyond.clamp(0.0, 1.0)
+        unclipped = self._unclipped(rows, point)
+        beyond = unclipped - unclipped.clamp(0.0, 1.0)
         flat = gradient.flatten(1)
-        passed = torch.where((beyond == 0) | ((beyond > 0) == (flat > 0)), flat, 0.0).view(-1, *self.shape)
-        return self._to_cells(rows, passed).flatten(1).gather(1, rows["cell"]) * rows["share"]
+        passed = torch.where(beyond * flat < 0, 0.0, flat)
+        if not self._linear:
+            return (self._sums(passed, rows["run_end"], rows["cell"]) * rows["share"]).to(point.dtype)
+        total = self._sums(passed * rows["weight_before"], rows["run_end"], rows["cell"])
+        total += self._sums(passed * rows["weight_after"], rows["cell"], rows["lead_start"])
+        return (total * rows["share"]).to(point.dtype)
 
     def bounds(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest and the largest change of each value, each (rows, size), scaled; 0 where nothing may change."""
@@ -141,19 +145,20 @@ class MeasurementSpace:
             + rows["weight_after"] * changes.gather(1, rows["after"])
         )
 
-    def _to_cells(self, rows: Tables, gradient: Tensor) -> Tensor:
-        """Gather the gradients of imputed cells in the recorded cells that they were made from; others hold waste."""
-        carried = rows["carried"].view(-1, *self.shape)
-        back = (gradient * rows["weight_before"].view_as(gradient) if self._linear else gradient).clone()
-        for hour in range(self.shape[0] - 2, -1, -1):
-            back[:, hour].addcmul_(carried[:, hour + 1], back[:, hour + 1])
-        if not self._linear:
-            return back
-        awaiting = rows["awaiting"].view(-1, *self.shape)
-        ahead = gradient * rows["weight_after"].view_as(gradient)
-        for hour in range(1, self.shape[0]):
-            ahead[:, hour].addcmul_(awaiting[:, hour - 1], ahead[:, hour - 1])
-        return back.add_(ahead)
+    def _sums(self, gradient: Tensor, end: Tensor, start: Tensor) -> Tensor:
+        """Sums (rows, size) of the gradients of imputed cells (rows, hours x features) over runs of hours.
+
+        end, start: (rows, size), cells of one feature; a run goes from its start to the hour before its end. As
+        differences of running totals, in float64: exact to the rounding of float32, and the same in any order of rows.
+        """
+        by_hour = torch.nn.functional.pad(gradient.view(-1, *self.shape), (0, 0, 1, 0))
+        if by_hour.device.type == "cpu":
+            totals = by_hour.cumsum(1, dtype=torch.float64)
+        else:  # A running total is not deterministic on a GPU, a product is.
+            wide = by_hour if by_hour.device.type == "mps" else by_hour.double()
+            totals = torch.matmul(wide.new_ones(wide.shape[1], wide.shape[1]).tril(), wide)
+        flat = totals.flatten(1)
+        return flat.gather(1, end) - flat.gather(1, start)
 
     def _rows(self, stays: Tensor, point: Tensor) -> Tables:
         """The tables of `stays`, as the indices and floats that a step computes with.
@@ -202,20 +207,26 @@ def _tables(events: Events, links: ImputationLinks, linear: bool) -> tuple[Table
         flat = cell.reshape(n_stays, n_cells)
         return np.where(hour.reshape(n_stays, n_cells) < 0, size, np.take_along_axis(own, flat.clip(0), axis=1))
 
-    hours = np.arange(events.n_hours)[None, :, None]
-    effective = np.take_along_axis(links.before.reshape(n_stays, n_cells) >= 0, events.cell, axis=1) & events.real
-    share = np.where(effective, 1.0 / events.in_cell.clip(1), 0.0)
+    def reach(hour: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How many cells are made of the cell of each value, by `hour`, their `before` or `after`."""
+        stay, _, feature = np.nonzero(hour >= 0)
+        made = np.zeros((n_stays, n_cells), dtype=np.int64)
+        np.add.at(made, (stay, hour[hour >= 0] * events.n_features + feature), 1)
+        return np.take_along_axis(made, events.cell, axis=1)
+
+    # Cells made of a recorded one follow it in time, itself the first, or lead up to it.
+    following = reach(links.before)
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "own": own.astype(np.int32),
         "cell": events.cell.astype(np.int32),
-        "share": share,
+        "run_end": (events.cell + following * events.n_features).astype(np.int32),
+        "share": np.where(events.real & (following > 0), 1.0 / events.in_cell.clip(1), 0.0),
         "before": slot_of(links.before).astype(np.int32),
-        "carried": ((links.before >= 0) & (links.before != hours)).reshape(n_stays, n_cells),
     }
     if linear:
         arrays |= {
             "after": slot_of(links.after).astype(np.int32),
-            "awaiting": (links.after >= 0).reshape(n_stays, n_cells),
+            "lead_start": (events.cell - reach(links.after) * events.n_features).astype(np.int32),
             "weight_before": links.weight_before.reshape(n_stays, n_cells),
             "weight_after": links.weight_after.reshape(n_stays, n_cells),
         }
