@@ -137,6 +137,26 @@ class ChartedRecord:
             value_after=self.value_after(stays, point)[row, place],
         )
 
+    def keeps_relations(self, stay: int, place: _Ints, value: _Floats) -> _Flags:
+        """Bool (n,): in the hour of value number `place` of a stay, set to `value` alone, its relations hold.
+
+        place, value: (n,), clinical units.
+        """
+        events = self.events
+        holds = np.ones(len(place), dtype=bool)
+        for relation in self.rules.relations:
+            for own, other, sign in ((relation.larger, relation.smaller, 1), (relation.smaller, relation.larger, -1)):
+                rows = np.flatnonzero(events.feature[stay, place] == own)
+                hour = events.hour[stay, place[rows]]
+                whole = np.array([stay])
+                own_mean, other_mean = (
+                    self._means(feature, whole, events.value[whole])[0, hour] for feature in (own, other)
+                )
+                moved = value[rows] - events.value[stay, place[rows]]
+                own_mean = own_mean + moved / events.in_cell[stay, place[rows]]
+                holds[rows] &= ~(sign * (own_mean - other_mean) <= relation.margin + _TIE)
+        return holds
+
     def _settle(self, stays: _Ints, changed: _Floats) -> None:
         """Make the relations hold in the hours of changed values (rows, size), by moving changed ones, in place.
 
