@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ehr_attack.attacks.gradients import manual_gru, manual_lstm
+from ehr_attack.attacks.gradients.manual_lstm_cpu import ManualLSTMOnCPU
 from ehr_attack.models.gru import GRUClassifier
 from ehr_attack.models.lstm import LSTMClassifier
 
@@ -60,7 +61,10 @@ class ManualPath:
         self._pass: _Pass
         if isinstance(model, LSTMClassifier):
             cells = manual_lstm.forward_cell, manual_lstm.backward_cell
-            self._pass = manual_lstm.ManualLSTM(model, dtype, _compiled(cells) if compiled else cells)
+            if weight.device.type == "cpu" and dtype == weight.dtype and not compiled:
+                self._pass = ManualLSTMOnCPU(model)
+            else:
+                self._pass = manual_lstm.ManualLSTM(model, dtype, _compiled(cells) if compiled else cells)
         elif isinstance(model, GRUClassifier):
             gru_cells = manual_gru.forward_cell, manual_gru.backward_cell
             self._pass = manual_gru.ManualGRU(model, dtype, _compiled(gru_cells) if compiled else gru_cells)
