@@ -23,6 +23,7 @@ from ehr_attack.progress import Progress
 _ROWS_A_BLOCK = 1024
 _STILL_FALLING = 1e-5
 """A margin that grew by more than this in the last step says that more steps might have flipped the row."""
+_SLACK = 1e-4
 _VANISHED = 1e-9
 """A gradient with no larger entry moves no cell by a charted unit in any number of steps."""
 
@@ -141,7 +142,9 @@ class _Search:
         progress: Progress,
     ) -> None:
         self._victims, self._space, self._path = victims, space, path
-        self._mode, self._settings, self._progress = mode, settings, progress
+        # The smallest flip lies where the margin just passes kappa in float32; a little more holds in float64 too.
+        slack = 0.0 if mode.stops_at_flip else _SLACK
+        self._mode, self._settings, self._progress = mode, replace(settings, kappa=settings.kappa + slack), progress
         self._device = victims.inputs.device
         self._lambdas = torch.tensor(settings.lambdas, dtype=torch.float32, device=self._device)
         self._clean_margin, self._clean_gradient = self._at_zero()

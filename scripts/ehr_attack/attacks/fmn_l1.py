@@ -17,7 +17,7 @@ _TINY = 1e-12
 
 
 class FMNL1(Mode):
-    """d <- project(d - a g / |g|_2) onto the ball |d|_1 <= epsilon, then into the box."""
+    """d <- project(d - a g / |g|_2) into the box, then onto the ball |d|_1 <= epsilon."""
 
     stops_at_flip: ClassVar[bool] = False
 
@@ -28,19 +28,20 @@ class FMNL1(Mode):
 
     def update(self, state: State, seen: Seen) -> State:
         """One step: the radius first, then the point."""
-        point, gradient = state["point"], seen.gradient
+        point = state["point"]
+        gradient = seen.gradient * seen.movable(point)
         share = annealed(seen, 1.0, 0.0)
         growth = _LAST_GROWTH + (_GROWTH - _LAST_GROWTH) * share
         norm = point.abs().sum(dim=1, keepdim=True)
         smallest = torch.where(seen.flipped, torch.minimum(norm, state["smallest"]), state["smallest"])
         # Until the first flip, the distance at which a linear model of the margin flips: margin over dual norm.
         missing = (seen.settings.kappa - seen.margin)[:, None].clamp(min=0.0)
-        free = gradient * ((seen.low != 0) | (seen.high != 0))
-        reach = norm + missing / free.abs().amax(dim=1, keepdim=True).clamp(min=_TINY)
+        reach = norm + missing / gradient.abs().amax(dim=1, keepdim=True).clamp(min=_TINY)
         grown = torch.where(smallest.isinf(), reach, state["radius"] * (1.0 + growth))
         radius = torch.where(seen.flipped, torch.minimum(state["radius"] * (1.0 - growth), smallest), grown)
         step = _LAST_STEP + (_STEP - _LAST_STEP) * share
-        moved = point - step * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=_TINY)
+        # Into the box first: shrinking towards zero does not leave it, and what a bound holds frees the ball for others.
+        moved = seen.project(point - step * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=_TINY))
         return {"point": l1_ball(moved, radius), "radius": radius, "smallest": smallest}
 
 

@@ -49,6 +49,10 @@ class Seen:
         """Bool (rows, 1): the margin passes kappa."""
         return (self.margin > self.settings.kappa)[:, None]
 
+    def movable(self, point: Tensor) -> Tensor:
+        """Bool (rows, size): a step against the gradient is not held by a bound."""
+        return torch.where(self.gradient < 0, point < self.high, point > self.low)
+
     def project(self, point: Tensor) -> Tensor:
         """The nearest feasible point."""
         return torch.clamp(point, self.low, self.high)
