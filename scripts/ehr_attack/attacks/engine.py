@@ -159,10 +159,10 @@ class _Search:
         for block in self._moving(queue):
             held.append(block)
             if sum(len(part.stay) for part in held) >= max(_ROWS_A_BLOCK, self._settings.chunk_rows):
-                yield _joined(held)
+                yield joined(held)
                 held = []
         if held:
-            yield _joined(held)
+            yield joined(held)
         for pruned in queue.pruned():
             yield from self._unmoved(pruned, pruned=True, queue=queue)
 
@@ -403,7 +403,8 @@ class _Batch:
             self._state[name][places] = value
 
 
-def _joined(blocks: Sequence[FinishedRows]) -> FinishedRows:
+def joined(blocks: Sequence[FinishedRows]) -> FinishedRows:
+    """Blocks of rows end to end."""
     if len(blocks) == 1:
         return blocks[0]
     return FinishedRows(

@@ -40,7 +40,7 @@ class FMNL1(Mode):
         grown = torch.where(smallest.isinf(), reach, state["radius"] * (1.0 + growth))
         radius = torch.where(seen.flipped, torch.minimum(state["radius"] * (1.0 - growth), smallest), grown)
         step = _LAST_STEP + (_STEP - _LAST_STEP) * share
-        # Into the box first: shrinking towards zero does not leave it, and what a bound holds frees the ball for others.
+        # Into the box first: shrinking does not leave it, and what a bound cuts off is left of the ball for others.
         moved = seen.project(point - step * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=_TINY))
         return {"point": l1_ball(moved, radius), "radius": radius, "smallest": smallest}
 

@@ -1,6 +1,7 @@
 """Attacking the held-out stays of one fold, or one shard of them: search, verification, tables."""
 
-import dataclasses
+import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,16 +25,18 @@ from ehr_attack.attacks import (
     load_object,
 )
 from ehr_attack.attacks.baselines import Budget
-from ehr_attack.attacks.charted import ChartedRecord
-from ehr_attack.attacks.engine import FinishedRows, Victims, search
+from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
+from ehr_attack.attacks.engine import FinishedRows, Victims, joined, search
 from ehr_attack.attacks.events import load_events
 from ehr_attack.attacks.feasibility import Rules, mutable_cells
 from ehr_attack.attacks.gradients import gradient_path
+from ehr_attack.attacks.gradients.autograd import margins
 from ehr_attack.attacks.held_out import attacked_stays, held_out_inputs
 from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.one_step import perturb_once
 from ehr_attack.attacks.records import AttackContext, AttackTables, RowRecords
+from ehr_attack.attacks.single import flipping_values, scan
 from ehr_attack.attacks.space import CellSpace, Space
 from ehr_attack.attacks.verification import Feasible, Judge
 from ehr_attack.checkpoint import Checkpoint
@@ -43,6 +46,7 @@ from ehr_attack.progress import Progress
 from ehr_attack.variables import DEMOGRAPHIC, Variable
 
 _log = logging.getLogger(__name__)
+_STAYS_A_BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,9 @@ def attack_fold(attack: FoldAttack) -> Iterator[AttackTables]:
             judged = judge.judge(rows)
             stays = judged.found.stay.to(judging.device)
             point = judged.point.to(judging.device)
-            made = judging.changes(stays, point) if changes is None and judging.changes is not None else changes
-            records.add(judged, judging.cells(stays, point).cpu().numpy(), made)
+            if changes is None and judging.record is not None:
+                changes = judging.record.changes(stays.cpu().numpy(), point.cpu().numpy())  # noqa: PLW2901
+            records.add(judged, judging.cells(stays, point).cpu().numpy(), changes)
             yield from records.parts()
 
 
@@ -143,8 +148,8 @@ class _Targets:
     space: Space
     feasible: Feasible
     cells: Callable[[Tensor, Tensor], Tensor]
-    changes: Callable[[Tensor, Tensor], dict[str, npt.NDArray[Any]]] | None
     on: Callable[[torch.device], "_Targets"]
+    record: ChartedRecord | None = None
 
     @property
     def device(self) -> torch.device:
@@ -212,7 +217,7 @@ def _cells(
         return point.view(-1, *shape)
 
     space = CellSpace(victims.inputs, victims.mutable)
-    return _Targets(stays, observed, victims, space, feasible, cells, None, on)
+    return _Targets(stays, observed, victims, space, feasible, cells, on)
 
 
 def _measured(
@@ -235,10 +240,7 @@ def _measured(
     def feasible(of: Tensor, point: Tensor, outward: bool) -> Tensor:
         return torch.from_numpy(record.rounded(of.cpu().numpy(), point.cpu().numpy(), outward)).to(device)
 
-    def changes(of: Tensor, point: Tensor) -> dict[str, npt.NDArray[Any]]:
-        return dataclasses.asdict(record.changes(of.cpu().numpy(), point.cpu().numpy()))
-
-    return _Targets(stays, observed, victims, space, feasible, space.cell_delta, changes, on)
+    return _Targets(stays, observed, victims, space, feasible, space.cell_delta, on, record)
 
 
 def _context(attack: FoldAttack, targets: _Targets, settings: SearchSettings) -> AttackContext:
@@ -261,7 +263,7 @@ def _context(attack: FoldAttack, targets: _Targets, settings: SearchSettings) ->
 
 def _searched(
     attack: FoldAttack, model: torch.nn.Module, targets: _Targets, settings: SearchSettings, progress: Progress
-) -> Iterator[tuple[FinishedRows, dict[str, npt.NDArray[Any]] | None]]:
+) -> Iterator[tuple[FinishedRows, ChangedValues | None]]:
     """Finished rows, by the way that the mode's kind searches, and what it has to tell of recorded values itself."""
     kind = entry_of(attack.mode_name).kind
     path = gradient_path(model, attack.settings["path"], targets.device)
@@ -271,7 +273,29 @@ def _searched(
         baseline, key = load_object(attack.mode_name), (attack.seed, attack.fold)
         for rows in perturb_once(victims, targets.space, path, baseline, attack.budget, settings, key, progress):
             yield rows, None
+    elif kind == SINGLE:
+        yield from _scanned(attack, model, targets, settings, progress)
     else:
         mode = load_mode(attack.mode_name)
         for rows in search(model, victims, mode, settings, progress, space=targets.space, path=path):
             yield rows, None
+
+
+def _scanned(
+    attack: FoldAttack, model: torch.nn.Module, targets: _Targets, settings: SearchSettings, progress: Progress
+) -> Iterator[tuple[FinishedRows, ChangedValues]]:
+    """Of each stay the smallest flipping change of one value, and such a change of every value that has one."""
+    assert isinstance(targets.space, MeasurementSpace) and targets.record is not None
+
+    results = scan(
+        functools.partial(margins, model),
+        targets.space,
+        targets.record,
+        targets.victims,
+        levels=attack.settings["levels"],
+        chunk_rows=settings.chunk_rows,
+        kappa=settings.kappa,
+        progress=progress,
+    )
+    while part := list(itertools.islice(results, _STAYS_A_BLOCK)):
+        yield joined([result.finished(targets.device) for result in part]), flipping_values(part, targets.record)

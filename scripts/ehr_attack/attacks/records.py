@@ -1,7 +1,7 @@
 """Attack results as canonical tables: outcomes a row, perturbations a changed cell, changes a recorded value."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ehr_attack.attacks.charted import ChangedValues
 from ehr_attack.attacks.verification import JudgedRows
 from ehr_attack.schemas import CHANGES, OUTCOMES, PERTURBATIONS
 
@@ -86,11 +87,11 @@ class RowRecords:
         self._held: dict[int, list[tuple[_Columns, _Columns, _Columns]]] = defaultdict(list)
         self._next = 0
 
-    def add(self, rows: JudgedRows, cells: _Array, changes: Mapping[str, _Array] | None = None) -> None:
+    def add(self, rows: JudgedRows, cells: _Array, changed_values: ChangedValues | None = None) -> None:
         """Add a block of rows.
 
-        cells: (rows, hours, features), the change of each cell in scaled units; changes: recorded values that changed,
-        by column: `row` (of this block), `feature`, `hours`, `value_before`, `value_after`.
+        cells: (rows, hours, features), the change of each cell in scaled units; changed_values: of the recorded values,
+        in modes that change these; `row` counts in this block.
         """
         context = self._context
         stay = rows.found.stay.cpu().numpy()
@@ -108,11 +109,9 @@ class RowRecords:
             "observed": context.observed[stay[row], hour, feature],
         }
         values: _Columns = {}
-        if changes is not None:
-            counted = success[changes["row"]]
-            values = {name: column[counted] for name, column in changes.items()}
+        if changed_values is not None:
+            values = _where(vars(changed_values), success[changed_values.row])
             values["stay"], values["position"] = stay[values["row"]], outcomes["position"][values.pop("row")]
-            outcomes["n_edited"] = np.bincount(changes["row"], minlength=len(stay))
         for part in np.unique(stay // STAYS_A_PART):
             self._held[part].append(
                 tuple(  # type: ignore[arg-type]
@@ -189,7 +188,7 @@ def _outcome_columns(context: AttackContext, rows: JudgedRows, cells: _Array) ->
         "linf": magnitude.max(axis=(1, 2), initial=0.0),
         "n_changed": n_changed,
         "n_changed_observed": (changed & context.observed[found["stay"]]).sum(axis=(1, 2)),
-        "n_edited": n_changed,
+        "n_edited": (rows.point != 0).sum(dim=1).numpy(),
         "still_falling": rows.found.falling.cpu().numpy(),
         "gradient_vanished": rows.found.vanished.cpu().numpy(),
         "stuck_at_bounds": rows.found.stuck.cpu().numpy(),

@@ -3,7 +3,7 @@
 Exhaustive, so complete on its grid: a stay without a flip here has no single value of the grid that flips it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ehr_attack.attacks.charted import ChartedRecord
+from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
 from ehr_attack.attacks.engine import FinishedRows, Victims
 from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.queue import padded
@@ -173,4 +173,19 @@ def _result(
         change=change[nearest],
         margin=margin[nearest],
         best_margin=float(margin.max(initial=-np.inf)),
+    )
+
+
+def flipping_values(results: Sequence[SingleResult], record: ChartedRecord) -> ChangedValues:
+    """Every value that flips the prediction by itself, with its smallest such change; row: place among `results`."""
+    row = np.repeat(np.arange(len(results)), [len(result.place) for result in results])
+    stay = np.array([result.stay for result in results], dtype=np.int64)[row]
+    place = np.concatenate([np.empty(0, dtype=np.int64), *(result.place for result in results)])
+    events = record.events
+    return ChangedValues(
+        row=row,
+        feature=events.feature[stay, place],
+        hours=events.hours[stay, place],
+        value_before=events.value[stay, place],
+        value_after=np.concatenate([np.empty(0), *(result.value_after for result in results)]),
     )
