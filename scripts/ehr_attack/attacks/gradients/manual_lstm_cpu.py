@@ -87,7 +87,7 @@ class ManualLSTMOnCPU:
         return margin, ends.row_by_row(d_inputs)
 
     def _forward(self, buffers: _Buffers, inputs: Tensor, ends: Ends | None) -> Tensor:
-        """The hidden state (rows, units) after each row's end; inputs (hours, rows, channels); ends None: all are whole."""
+        """The hidden state (rows, units) after each row's end; inputs (hours, rows, channels); ends None: all whole."""
         add, mul, minus_one = torch.add, torch.mul, self._minus_one
         inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=2)
         hidden, last = buffers.hidden, torch.zeros_like(buffers.hidden)
