@@ -18,6 +18,15 @@ DIRECTION_WORDS = {
 MODE_WORDS = {
     "sun2018": "the published update as it was: it may leave the plausible range and needs no margin",
     "ista": "textbook proximal gradient (ISTA), kept inside plausible ranges, every flip verified",
+    "ead": "accelerated elastic net (EAD), smallest flip of all steps, inside plausible ranges",
+    "fmn_l1": "minimum norm (FMN): the smallest sum of changes that flips",
+    "sigma_zero": "minimum number of cells (sigma-zero)",
+    "measurement": "few recorded values are changed, and the imputation follows them",
+    "single": "one recorded value at a time, every one at every level of a grid",
+    "random_cells": "as many cells by the same magnitudes, chosen at random",
+    "random_noise": "noise in every cell, of the same sum",
+    "gradient_sign": "every cell by the same step along the gradient (FGSM), of the same sum",
+    "last_hours": "as many cells of the last hours by the same magnitudes, along the gradient",
 }
 _FEW_DEATHS, _FEW_STAYS = 50, 50
 _CHANCE, _TOO_GOOD = 0.5, 0.90

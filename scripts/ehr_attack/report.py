@@ -13,10 +13,12 @@ import pandas as pd
 import yaml
 
 from ehr_attack import findings, mistake_sections, model_sections, page, sections
+from ehr_attack.attacks import matched
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.paths import TEMPLATE_DIR
 from ehr_attack.storage import write_text
+from ehr_attack.summaries import attacks as attack_summaries
 
 _COUNTS = (
     *(
@@ -31,7 +33,8 @@ _COUNTS = (
         "n_deaths",
     ),
     *("rows", "patients_with_rows", "cases", "total"),
-    *("n_attacked", "n_flipped", "n_flipped_float64", "n_feasible", "n_selected", "n_observed"),
+    *attack_summaries.COUNTS,
+    "n_observed",
 )
 _WORDS = (
     "text",
@@ -98,6 +101,9 @@ def build_report(
         "subgroup_metrics": model_sections.SUBGROUP_METRICS,
         "study_labels": model_sections.STUDY_LABELS,
         "mode_words": findings.MODE_WORDS,
+        "check_labels": sections.CHECK_LABELS,
+        "baselines": sections.baseline_rows(read["attack_summary"]),
+        "matched_mode": matched(modes) or "",
     }
     write_text(_environment().get_template("report.html.j2").render(context), out)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ehr_attack import findings
+from ehr_attack.attacks import is_baseline
 from ehr_attack.figures import names
 from ehr_attack.page import Image, embed_figure
 from ehr_attack.protocol import DIFFERS, NOT_TOLD, SAME
@@ -21,6 +22,22 @@ _ATTACK_CAPTIONS = {
     "success": "Share of attacked stays that are flipped within a budget: the largest change of any cell "
     "(left) and the share of changed cells (right).",
 }
+
+
+CHECK_LABELS = (
+    ("Rows", "rows"),
+    ("Rows flipped", "rows_flipped"),
+    ("of these not in float64", "rows_lost_float64"),
+    ("in float64, but not by a feasible change", "rows_lost_feasible"),
+    ("Rows pruned", "rows_pruned"),
+    ("Rows audited that pruning would leave out", "rows_audited"),
+    ("of these flipped", "rows_audited_flipped"),
+    ("Stays without success", "n_failed"),
+    ("of these still falling", "n_still_falling"),
+    ("gradient vanished", "n_vanished"),
+    ("held by bounds", "n_stuck"),
+)
+"""The checks of an attack and their columns in `attack_summary.csv`."""
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -89,6 +106,12 @@ def _direction(tables: Tables, figures: Path, row: pd.Series) -> dict[str, Any]:
 def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     """The lines of the model, mode and direction of `row`."""
     return table[(table[["model", "mode", "direction"]] == row[["model", "mode", "direction"]]).all(axis=1)]
+
+
+def baseline_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of `attack_summary.csv` that are of baselines, with their success in words."""
+    rows = summary[summary["mode"].map(is_baseline)]
+    return [record | {"success": findings.success_text(pd.Series(record))} for record in records(rows)]
 
 
 def claim_rows(table: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from ehr_attack.summaries.claims import claims_table, ranks_table
 from ehr_attack.suppression import blank_small, count_text, part_text, rate
 from ehr_attack.variables import Variable, load_variables
 
-_COUNTS = (
+COUNTS = (
     "n_attacked",
     "n_flipped",
     "n_flipped_float64",
@@ -92,7 +92,7 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     are hidden here, not what they leave over.
     """
     success = [rate(int(n), int(of)) for n, of in zip(summary["n_selected"], summary["n_attacked"], strict=True)]
-    counts = pd.DataFrame({name: summary[name].map(count_text) for name in _COUNTS}).assign(success_percent=success)
+    counts = pd.DataFrame({name: summary[name].map(count_text) for name in COUNTS}).assign(success_percent=success)
     medians = blank_small(summary, "n_selected", _MEDIANS)[_MEDIANS]
     return pd.concat([summary[["model", "mode", "direction"]], counts, medians], axis=1)
 
