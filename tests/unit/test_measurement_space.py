@@ -218,6 +218,9 @@ def test_events_have_the_hourly_means_of_the_features_table(tmp_path):
     expected = tensor.values[[2, 0, 1]]
     assert np.array_equal(events.means().astype(np.float32), expected, equal_nan=True)
     assert events.in_cell.max() > 8 and not np.isnan(expected).all()
+    for stay in range(3):
+        places = [part[stay][events.real[stay]].tolist() for part in (events.cell, events.hours, events.value)]
+        assert (triples := list(zip(*places, strict=True))) == sorted(triples)
     assert sorted(events.value[1][events.real[1]]) == sorted(
         value
         for stay, hours, name, value in zip(*columns.values(), strict=True)
