@@ -43,7 +43,7 @@ from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.progress import Progress
-from ehr_attack.variables import DEMOGRAPHIC, Variable
+from ehr_attack.variables import Variable
 
 _log = logging.getLogger(__name__)
 _STAYS_A_BLOCK = 32
@@ -172,7 +172,7 @@ def _targets(attack: FoldAttack, model: torch.nn.Module, settings: SearchSetting
         attack.mode_name, attack.fold, attack.shard.index + 1, attack.shard.count, len(part), len(settings.lambdas),
     )  # fmt: skip
     observed = ~np.isnan(cohort.recorded[stays])
-    fixed = [variable.name for variable in attack.variables if variable.group == DEMOGRAPHIC]
+    fixed = [variable.name for variable in attack.variables if not variable.mutable]
     n_hours = cohort.features.n_hours[stays]
     mutable = mutable_cells(attack.settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
     n_values = len(checkpoint.preprocessing.variable_names)
