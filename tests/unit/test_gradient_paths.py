@@ -205,6 +205,7 @@ def test_auto_takes_the_fastest(caplog, monkeypatch):
         assert gradient_path(made(LSTMClassifier, 4, 8)).name == "fused"
     assert [record.getMessage() for record in caplog.records] == ["gradients: fused"]
     assert gradient_path(made(LSTMClassifier, 4, 8).double()).name == "manual"
+    assert gradient_path(made(GRUClassifier, 4, 8)).name == "manual"
     assert gradient_path(OtherForward(4)).name == "autograd"
     assert gradient_path(LogisticClassifier(4)).name == "autograd"
 

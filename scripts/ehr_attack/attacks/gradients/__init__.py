@@ -17,7 +17,6 @@ from ehr_attack.attacks.gradients.manual import ManualPath, why_not_manual
 from ehr_attack.attacks.gradients.margins import margins_of
 from ehr_attack.attacks.gradients.peak import measured_peak_gflops
 from ehr_attack.errors import UserError
-from ehr_attack.models.gru import GRUClassifier
 
 __all__ = [
     "PATHS",
@@ -60,7 +59,7 @@ class GradientPath(Protocol):
 
 
 PATHS = ("fused", "manual", "autograd")
-"""The names of the paths, in general fastest first."""
+"""The names of the paths, fastest first."""
 
 _said: set[str] = set()
 
@@ -76,7 +75,7 @@ def gradient_path(model: nn.Module, wanted: str = "auto", device: torch.device |
     if wanted not in ("auto", *PATHS):
         raise UserError(f"attack.path: {wanted!r} is not known; expected auto, {', '.join(PATHS)}.")
     obstacles: list[str] = []
-    for name in _by_speed(model, device) if wanted == "auto" else (wanted,):
+    for name in PATHS if wanted == "auto" else (wanted,):
         obstacle = _obstacle(name, model, device)
         if obstacle is None:
             _say(f"gradients: {name}" + "".join(f"; {obstacle}" for obstacle in obstacles))
@@ -85,11 +84,6 @@ def gradient_path(model: nn.Module, wanted: str = "auto", device: torch.device |
     raise UserError(
         f"attack.path: {wanted} was asked for, but {obstacles[0].partition(': ')[2]}. Set attack.path to auto."
     )
-
-
-def _by_speed(model: nn.Module, device: torch.device) -> tuple[str, ...]:
-    """The paths that `auto` tries, fastest first. On a CPU torch's GRU is as fast as the one written by hand."""
-    return ("autograd",) if device.type == "cpu" and isinstance(model, GRUClassifier) else PATHS
 
 
 def _obstacle(name: str, model: nn.Module, device: torch.device) -> str | None:

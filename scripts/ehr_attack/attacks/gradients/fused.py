@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ehr_attack.attacks.gradients.autograd import AutogradPath
 from ehr_attack.attacks.gradients.compiler import KernelUnavailableError
 from ehr_attack.attacks.gradients.library import load_library, on_threads, pointer
-from ehr_attack.attacks.gradients.recurrent import RecurrentWeights
+from ehr_attack.attacks.gradients.recurrent import RecurrentWeights, is_plain
 from ehr_attack.models.lstm import LSTMClassifier
 
 
@@ -29,7 +29,7 @@ def why_not_fused(model: nn.Module, device: torch.device) -> str | None:
     """Why the kernel cannot serve `model` on `device`; None when it can. Compiles it when need be."""
     if device.type != "cpu":
         return f"the kernel is for the CPU, not {device.type}"
-    if type(model) is not LSTMClassifier or not _is_plain(model.lstm):
+    if type(model) is not LSTMClassifier or not is_plain(model.lstm):
         return f"the kernel is for LSTMClassifier with one layer, not {type(model).__name__}"
     if any(parameter.dtype != torch.float32 for parameter in model.parameters()):
         return "the kernel is for float32 weights"
@@ -40,12 +40,8 @@ def why_not_fused(model: nn.Module, device: torch.device) -> str | None:
     return None
 
 
-def _is_plain(lstm: nn.LSTM) -> bool:
-    return lstm.num_layers == 1 and not lstm.bidirectional and lstm.bias and lstm.batch_first and not lstm.proj_size
-
-
 class FusedPath:
-    """`LSTMClassifier` in float32 on a CPU. The weights are copied: later changes of the model do not reach the kernel.
+    """`LSTMClassifier` in float32 on a CPU. The weights are copied: the model must not change afterwards.
 
     A row's results do not depend, not in one bit, on its neighbours, their number or the number of threads
     (`torch.get_num_threads()`).

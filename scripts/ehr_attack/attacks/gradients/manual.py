@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ehr_attack.attacks.gradients import manual_gru, manual_lstm
+from ehr_attack.attacks.gradients.manual_gru_cpu import ManualGRUOnCPU
 from ehr_attack.attacks.gradients.manual_lstm_cpu import ManualLSTMOnCPU
+from ehr_attack.attacks.gradients.recurrent import is_plain
 from ehr_attack.models.gru import GRUClassifier
 from ehr_attack.models.lstm import LSTMClassifier
 
@@ -27,14 +29,13 @@ def why_not_manual(model: nn.Module) -> str | None:
     if layer is None:
         return f"it is for LSTMClassifier and GRUClassifier, not {type(model).__name__}"
     recurrent = getattr(model, layer)
-    plain = recurrent.num_layers == 1 and not recurrent.bidirectional and recurrent.bias and not recurrent.proj_size
-    return None if plain else f"it is for one layer in one direction, with biases: {recurrent}"
+    return None if is_plain(recurrent) else f"it is for one layer in one direction, with biases, not {recurrent}"
 
 
 class ManualPath:
     """Margins and gradients of an LSTMClassifier or a GRUClassifier, float32 or float64 as its weights are.
 
-    The weights are copied: later changes of the model do not reach them.
+    The model must not change afterwards: some weights are copied.
     """
 
     name: ClassVar[str] = "manual"
@@ -56,20 +57,7 @@ class ManualPath:
         weight = next(model.parameters())
         on_cuda = weight.device.type == "cuda"
         self._dtype = weight.dtype
-        dtype = matmul_dtype or weight.dtype
-        compiled = on_cuda if compiled is None else compiled
-        self._pass: _Pass
-        if isinstance(model, LSTMClassifier):
-            cells = manual_lstm.forward_cell, manual_lstm.backward_cell
-            if weight.device.type == "cpu" and dtype == weight.dtype and not compiled:
-                self._pass = ManualLSTMOnCPU(model)
-            else:
-                self._pass = manual_lstm.ManualLSTM(model, dtype, _compiled(cells) if compiled else cells)
-        elif isinstance(model, GRUClassifier):
-            gru_cells = manual_gru.forward_cell, manual_gru.backward_cell
-            self._pass = manual_gru.ManualGRU(model, dtype, _compiled(gru_cells) if compiled else gru_cells)
-        else:
-            raise TypeError(why_not_manual(model))
+        self._pass = _pass_of(model, matmul_dtype or weight.dtype, on_cuda if compiled is None else compiled)
         if on_cuda if recorded is None else recorded:
             self._pass = _Recorded(self._pass)
 
@@ -79,6 +67,23 @@ class ManualPath:
         if inputs.dtype != self._dtype:
             raise ValueError(f"inputs: {inputs.dtype}; expected {self._dtype}, as the weights")
         return self._pass(inputs, lengths, labels)
+
+
+def _pass_of(model: nn.Module, dtype: torch.dtype, compiled: bool) -> _Pass:
+    """The pass for the model's kind and device."""
+    weight = next(model.parameters())
+    kept_buffers = weight.device.type == "cpu" and dtype == weight.dtype and not compiled
+    if isinstance(model, LSTMClassifier):
+        if kept_buffers:
+            return ManualLSTMOnCPU(model)
+        cells = manual_lstm.forward_cell, manual_lstm.backward_cell
+        return manual_lstm.ManualLSTM(model, dtype, _compiled(cells) if compiled else cells)
+    if isinstance(model, GRUClassifier):
+        if kept_buffers:
+            return ManualGRUOnCPU(model)
+        gru_cells = manual_gru.forward_cell, manual_gru.backward_cell
+        return manual_gru.ManualGRU(model, dtype, _compiled(gru_cells) if compiled else gru_cells)
+    raise TypeError(why_not_manual(model))
 
 
 def _compiled(cells: Any) -> Any:

@@ -57,7 +57,7 @@ class _Buffers:
 
 
 class ManualLSTMOnCPU:
-    """Margins and gradients of one model; the weights are copied, and buffers kept for the last shape of inputs."""
+    """Margins and gradients of one model. Buffers are kept for the last shape of inputs."""
 
     def __init__(self, model: LSTMClassifier) -> None:
         weights = RecurrentWeights.of(model.lstm)

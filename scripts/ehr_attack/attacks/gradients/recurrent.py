@@ -54,6 +54,12 @@ class Ends:
         return gradients.transpose(0, 1).masked_fill(~self.valid[..., None], 0.0)
 
 
+def is_plain(layer: nn.RNNBase) -> bool:
+    """Whether an nn.LSTM or nn.GRU is one layer in one direction, with biases, on (rows, hours, channels)."""
+    one_way = layer.num_layers == 1 and not layer.bidirectional and not layer.proj_size
+    return one_way and layer.bias and layer.batch_first
+
+
 def side_by_side(first: Tensor, second: Tensor) -> Tensor:
     """Two matrices (depth, m) and (depth, n) as one, (depth, at least m + n): one product is faster than two.
 
