@@ -5,6 +5,7 @@ Imports torch, numpy, safetensors and the model's definition only, so that other
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,16 @@ def load_problem(folder: Path) -> Problem:
     model.load_state_dict(weights)
     model.eval().requires_grad_(False)
     return Problem(model, inputs, labels, **json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+
+
+READY = "ready to start"
+
+
+def wait_for_start() -> None:
+    """Say that all is loaded and warm, and wait for a line on standard input, so that shards start together."""
+    if not sys.stdin.isatty():
+        print(READY, flush=True)
+        sys.stdin.readline()
 
 
 @dataclass

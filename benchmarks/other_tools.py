@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.attack_files import Array, Outcome, Problem, load_problem, save_outcome, timed
+from benchmarks.attack_files import Array, Outcome, Problem, load_problem, save_outcome, timed, wait_for_start
 
 
 class Counted(nn.Module):
@@ -117,6 +117,7 @@ def run(name: str, problem: Problem, searches: int) -> Outcome:
     warm = replace(problem, inputs=problem.inputs[:1], labels=problem.labels[:1], steps=2)
     tool(warm, model, 1)
     model.with_gradient = model.without = 0
+    wait_for_start()
     with timed() as clock:
         found = tool(problem, model, searches)
     perturbation = found - problem.inputs.numpy()

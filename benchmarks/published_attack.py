@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.attack_files import Outcome, Problem, Smallest, load_problem, save_outcome, timed
+from benchmarks.attack_files import Outcome, Problem, Smallest, load_problem, save_outcome, timed, wait_for_start
 from ehr_attack.progress import Progress
 
 
@@ -65,6 +65,7 @@ def attack_rows(problem: Problem, rows: Sequence[int]) -> Outcome:
     count = len(problem.lambdas)
     found, gradients = [], 0
     attack(problem.model, problem.inputs[0], int(problem.labels[0]), problem.lambdas[0], 2, problem.rate)
+    wait_for_start()
     with Progress("published algorithm", len(rows), "rows") as progress, timed() as clock:
         for row in rows:
             stay, position = divmod(row, count)
