@@ -1,6 +1,6 @@
 """One shard of this project's own attack on the benchmark's stays, in a process of one thread as the workflow has it.
 
-    python -m benchmarks.engine_runs <mode> <folder of the problem> <results.npz> [--path auto] [--prune] [--shard 0/2]
+python -m benchmarks.engine_runs <mode> <folder of the problem> <results.npz> [--path auto] [--prune] [--shard 0/2]
 """
 
 import argparse
@@ -37,7 +37,7 @@ def settings_of(mode_name: str, problem: Problem, prune: bool) -> SearchSettings
 
 
 def run(mode_name: str, problem: Problem, path_name: str, *, prune: bool, shard: int, shards: int) -> Outcome:
-    """Attack every `shards`-th stay from `shard` on; the outcome tells of all stays, those of other shards unflipped."""
+    """Attack every `shards`-th stay from `shard` on; in the outcome, those of other shards are not flipped."""
     settings = settings_of(mode_name, problem, prune)
     path = gradient_path(problem.model, path_name, torch.device("cpu"))
     part = torch.arange(len(problem.inputs))[shard::shards]
