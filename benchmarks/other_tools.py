@@ -129,6 +129,7 @@ def run(name: str, problem: Problem, searches: int) -> Outcome:
         "rows_with_gradient": model.with_gradient,
         "rows_without_gradient": model.without,
         "searches": searches if name in SEARCHING else None,
+        "stays": len(problem.inputs),
         "versions": {package: version(package) for package in _packages(name)},
     }
     # foolbox's EAD may end a search early: count what it did; ART takes several gradients of a row in a step.
