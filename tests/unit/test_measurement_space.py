@@ -166,15 +166,17 @@ def test_a_stay_with_nothing_recorded_cannot_change():
     assert cohort.record.rounded(np.array([0]), np.ones((1, cohort.space.size))).tolist() == [[0.0] * cohort.space.size]
 
 
-def test_stays_without_any_value_at_all_have_a_space_of_size_0():
-    nothing = np.empty(0, dtype=np.int64)
-    events = events_of(nothing, nothing * 1.0, nothing, nothing * 1.0, n_stays=2, n_hours=3, n_features=len(NAMES))
-    values = np.full((2, 3, len(NAMES)), np.nan, dtype=np.float32)
-    cohort = Cohort(preprocessing_of("linear"), events, values, values[:, 0], np.array([3, 3]))
-    stays, point = torch.tensor([1, 0]), torch.zeros(2, 0)
-    expected = cohort.preprocessing.apply(values, values[:, 0], np.array([3, 3]))
+@pytest.mark.parametrize("n_stays", [0, 2])
+def test_stays_without_any_value_at_all_have_a_space_of_size_0(n_stays):
+    nothing, n_hours = np.empty(0, dtype=np.int64), np.full(n_stays, 3)
+    events = events_of(nothing, nothing * 1.0, nothing, nothing * 1.0, n_stays=n_stays, n_hours=3, n_features=5)
+    values = np.full((n_stays, 3, 5), np.nan, dtype=np.float32)
+    cohort = Cohort(preprocessing_of("linear"), events, values, values[:, 0], n_hours)
+    stays, point = torch.arange(n_stays).flip(0), torch.zeros(n_stays, 0)
+    expected = cohort.preprocessing.apply(values, values[:, 0], n_hours)
     assert np.array_equal(cohort.space.features(stays, point).numpy(), expected)
-    assert cohort.space.pull(stays, point, torch.ones(2, 3, len(NAMES))).shape == (2, 0)
+    assert cohort.space.pull(stays, point, torch.ones(n_stays, 3, 5)).shape == (n_stays, 0)
+    assert cohort.record.rounded(stays.numpy(), point.numpy()).shape == (n_stays, 0)
 
 
 def test_what_may_not_change_has_bounds_of_0():
