@@ -76,16 +76,19 @@ def test_pressures_charted_in_the_wrong_order_may_stay_or_be_put_in_order():
     assert enforce([80, 90, 7.4], [0, -9, 0]) == pytest.approx([0, -11, 0])
 
 
+CHAIN = Rules(
+    low=np.array([60.0, 40.0, 30.0]),
+    scale=np.array([120.0, 100.0, 80.0]),
+    precision=np.ones(3),
+    low_exclusive=np.zeros(3),
+    high_inclusive=np.full(3, 300.0),
+    relations=(OrderRule(0, 2, 0.0), OrderRule(0, 1, 0.0), OrderRule(1, 2, 0.0)),
+)
+"""Systolic, mean and diastolic pressure."""
+
+
 def test_relations_that_share_a_variable_hold_together():
-    rules = Rules(
-        low=np.array([60.0, 40.0, 30.0]),
-        scale=np.array([120.0, 100.0, 80.0]),
-        precision=np.ones(3),
-        low_exclusive=np.zeros(3),
-        high_inclusive=np.full(3, 300.0),
-        relations=(OrderRule(0, 2, 0.0), OrderRule(0, 1, 0.0), OrderRule(1, 2, 0.0)),
-    )
-    systolic, mean, diastolic = np.array([100, 95, 90]) + enforce([100, 95, 90], [-8, 8, 3], rules=rules)
+    systolic, mean, diastolic = np.array([100, 95, 90]) + enforce([100, 95, 90], [-8, 8, 3], rules=CHAIN)
     assert systolic > mean > diastolic
 
 
@@ -114,6 +117,18 @@ def test_what_is_left_satisfies_every_rule_and_stays_put(inputs, wanted, mutable
     assert (clinical[..., 0] > clinical[..., 1])[pair_changed].all()
     assert np.array_equal(RULES.enforce(inputs, kept, mutable, outward), kept)
     assert np.array_equal(RULES.enforce(inputs, kept.astype(np.float32), mutable, outward), kept)
+
+
+@given(inputs=INPUTS, wanted=WANTED, mutable=MUTABLE, outward=st.booleans())
+def test_all_relations_of_a_chain_hold_and_what_satisfies_them_stays_put(inputs, wanted, mutable, outward):
+    kept = CHAIN.enforce(inputs, wanted, mutable, outward)
+    clinical = (inputs + kept) * CHAIN.scale + CHAIN.low
+    changed = kept != 0
+    assert not (changed & (~mutable | (wanted == 0))).any()
+    for relation in CHAIN.relations:
+        touched = changed[..., relation.larger] | changed[..., relation.smaller]
+        assert (clinical[..., relation.larger] > clinical[..., relation.smaller])[touched].all()
+    assert np.array_equal(CHAIN.enforce(inputs, kept, mutable, outward), kept)
 
 
 def slow_units(value, wanted, feature, outward):

@@ -238,3 +238,5 @@ def test_events_of_no_stay_are_empty(tmp_path):
     write_parquet(schemas.MEASUREMENTS.empty_table(), tmp_path / "measurements.parquet")
     events = load_events(tmp_path / "measurements.parquet", np.array([5]), np.array([4]), NAMES, 4)
     assert (events.value.shape, np.isnan(events.means()).all()) == ((1, 0), True)
+    nobody = np.empty(0, dtype=np.int64)
+    assert load_events(tmp_path / "measurements.parquet", nobody, nobody, NAMES, 4).value.shape == (0, 0)

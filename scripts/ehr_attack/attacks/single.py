@@ -20,6 +20,9 @@ from ehr_attack.progress import Progress
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
+_ROWS_A_BATCH = 64
+"""Where `chunk_rows` is larger, for a GPU, a stay's batches are padded to a multiple of this."""
+
 Margins = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Inputs (rows, hours, channels), lengths (rows,), labels (rows,) -> margins logit_t - logit_y (rows,)."""
 
@@ -86,8 +89,8 @@ def scan(
     """Try every mutable recorded value of every victim at every level; one result a stay, in order.
 
     space, record: of the same stays as `victims`; levels: how many a variable has, see `level_values`. A flip needs a
-    margin above kappa. Levels at which a relation would not hold are left out. Batches are padded to `chunk_rows`, so
-    that a stay's result depends on nothing but the stay; memory is that of one stay's candidates.
+    margin above kappa. Levels at which a relation would not hold are left out. Batches are of one stay, of at most
+    `chunk_rows` and padded, so that a stay's result depends on nothing but the stay; memory is that of its candidates.
     """
     values = level_values(record, levels)
     for stay in range(len(victims.inputs)):
@@ -143,6 +146,7 @@ def _margins(
 ) -> _Floats:
     """Margins (n,) of the stay with one value changed, float64 of the model's float32."""
     device = victims.inputs.device
+    chunk_rows = min(chunk_rows, -(-len(place) // _ROWS_A_BATCH) * _ROWS_A_BATCH) or 1
     found = [np.empty(0)]
     with torch.no_grad():
         for start in range(0, len(place), chunk_rows):
