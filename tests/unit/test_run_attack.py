@@ -1,11 +1,14 @@
 """`run_attack` on models that know nothing of this project."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ehr_attack.attacks import CELLS, MODES, load_mode, run_attack
+from ehr_attack.attacks import CELLS, MODES, library, load_mode, run_attack
 from ehr_attack.attacks.mode import Mode
 from ehr_attack.errors import UserError
 from ehr_attack.models import build_model
@@ -199,3 +202,16 @@ def test_models_of_this_project_take_their_fast_path_and_heed_lengths():
     assert found[0].outcomes["flipped"].tolist() == found[1].outcomes["flipped"].tolist()
     cells = found[1].perturbations
     assert (cells["time"].to_numpy() < lengths.numpy()[cells["sample"]]).all()
+
+
+def test_the_example_of_the_readme_runs(capsys):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = [part.partition("```")[0] for part in readme.split("```python\n")[1:] if "run_attack" in part]
+    torch.manual_seed(0)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("100% of 32 flipped")
+
+
+def test_the_doctest_of_run_attack():
+    outcome = doctest.testmod(library)
+    assert outcome.attempted > 4 and outcome.failed == 0
