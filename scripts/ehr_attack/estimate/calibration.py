@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ehr_attack.attacks import CHUNK_ROWS, load_mode
+from ehr_attack.attacks import BASELINE, CELLS, CHUNK_ROWS, MEASUREMENTS, SINGLE, entry_of, load_mode
 from ehr_attack.attacks.engine import Victims, in_chunks, search
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
@@ -26,6 +26,7 @@ _SECONDS = 0.8
 _START = "import ehr_attack.training; from ehr_attack.devices import make_deterministic; make_deterministic(0)"
 _STEPS_A_SEARCH = 12
 _LAMBDAS = 8
+_LIKE_A_BASELINE = "ista"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,17 @@ class ModelCost:
 
 @dataclass(frozen=True)
 class AttackCost:
-    """An attack mode on the attack device. Seconds of one update of a row, and of judging a finished row."""
+    """An attack mode on the attack device. Seconds of one update of a row, and of judging a finished row.
+
+    rows_a_stay: None: as many as lambdas; updates: how many a row makes: until its first `flip`, `all` steps, `two` (a
+    baseline), or one a value and level that is tried (`tries`).
+    """
 
     step_seconds: float
     row_seconds: float
     gpu_bytes: int | None = None
+    rows_a_stay: int | None = None
+    updates: Literal["flip", "all", "two", "tries"] = "flip"
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,9 @@ def _measure_attack(
     chunk_rows: int,
     device: torch.device,
 ) -> AttackCost:
-    model, mode = build_model(model_name, variables).to(device), load_mode(mode_name)
+    model, kind = build_model(model_name, variables).to(device), entry_of(mode_name).kind
+    # One step of a baseline costs what one of a search does; trying a value, a forward pass.
+    mode = load_mode(mode_name if kind in (CELLS, MEASUREMENTS) else _LIKE_A_BASELINE)
     stays = -(-chunk_rows // _LAMBDAS)
     inputs, lengths, labels = _random_stays(stays, hours, variables, device)
     victims = Victims(inputs, lengths, labels, torch.ones_like(inputs, dtype=torch.bool))
@@ -152,7 +161,7 @@ def _measure_attack(
                 pass
 
     _forget_peak(device)
-    step_seconds = _seconds_of(attack, device) / (stays * _LAMBDAS * _STEPS_A_SEARCH)
+    step_seconds = 0.0 if kind == SINGLE else _seconds_of(attack, device) / (stays * _LAMBDAS * _STEPS_A_SEARCH)
     judge_device = torch.device("cpu") if device.type == "mps" else device
     judge = build_model(model_name, variables).to(judge_device).double().eval()
     rows = [part.to(judge_device) for part in _random_stays(chunk_rows, hours, variables, device)]
@@ -162,7 +171,21 @@ def _measure_attack(
 
     # Two margins in float64: of the change as found, and of the feasible one.
     row_seconds = 2 * _seconds_of(judged, judge_device) / chunk_rows
-    return AttackCost(step_seconds=step_seconds, row_seconds=row_seconds, gpu_bytes=_peak(device))
+    if kind == SINGLE:
+        tried = _random_stays(chunk_rows, hours, variables, device)
+        step_seconds = _seconds_of(lambda: _forward(model, tried, chunk_rows), device) / chunk_rows
+    searched: Literal["flip", "all"] = "flip" if mode.stops_at_flip else "all"
+    return AttackCost(
+        step_seconds=step_seconds,
+        row_seconds=row_seconds,
+        gpu_bytes=_peak(device),
+        rows_a_stay=None if kind == CELLS and mode.lambda_factor(settings["rate"]) is not None else 1,
+        updates={BASELINE: "two", SINGLE: "tries"}.get(kind, searched),  # type: ignore[arg-type]
+    )
+
+
+def _forward(model: nn.Module, rows: tuple[Tensor, Tensor, Tensor], chunk_rows: int) -> None:
+    in_chunks(model, *rows, chunk_rows)
 
 
 def endless_search(rate: float, chunk_rows: int) -> SearchSettings:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ehr_attack.attacks import label_of, settings_of
 from ehr_attack.estimate import constants as known
 from ehr_attack.estimate.calibration import Calibration
 from ehr_attack.estimate.pilot import Measured, Pilot
 from ehr_attack.estimate.plan import Plan, RuleEstimate
-from ehr_attack.estimate.workload import Workload
+from ehr_attack.estimate.workload import CORRECT_SHARE, Workload
 from ehr_attack.mistakes import LOOK_AHEAD_INTERPOLATION
 from ehr_attack.sources.duck import memory_limit_gb
 
@@ -144,11 +145,7 @@ class _Costs:
         )
 
     def attack(self) -> RuleEstimate:
-        steps = self.config["attack"]["steps"]
         jobs = self._attacks * self.work.trainings * self.work.shards
-        updates = mean_updates(self.config["source"]["kind"], steps)
-        about = self._attack_seconds(self.work.attack_rows(), updates, jobs)
-        most = self._attack_seconds(self.work.attack_rows(_ALL_CORRECT), steps, jobs)
         activations = max(self.calibration.models[name].activation_bytes for name in self.work.models)
         # The margins that prove a flip are computed in float64, hence as much again.
         chunk = 2 * activations * known.COPIES_OF_ACTIVATIONS * self.calibration.chunk_rows
@@ -156,13 +153,13 @@ class _Costs:
         return self._rule(
             "attack",
             jobs,
-            rows=self._attacks * self.work.attack_rows(),
-            seconds=about,
+            rows=self._attack_rows(),
+            seconds=self._attack_seconds(jobs),
             disk=self._outcome_files(self.work.shards),
             memory=known.ATTACK_MEMORY + known.LOAD_BYTES_A_CELL * self._cohort_cells + chunk + changes,
             on_gpu=self.calibration.attack_device == "cuda",
-            most_rows=self._attacks * self.work.attack_rows(_ALL_CORRECT),
-            most_seconds=most,
+            most_rows=self._attack_rows(_ALL_CORRECT),
+            most_seconds=self._attack_seconds(jobs, most=True),
         )
 
     def merge_attack(self) -> RuleEstimate:
@@ -170,11 +167,11 @@ class _Costs:
         return self._rule(
             "merge_attack",
             self._attacks * self.work.trainings,
-            rows=self._attacks * self.work.attack_rows(),
+            rows=self._attack_rows(),
             seconds=self._attacks * self.work.trainings * changes * known.MERGE_SECONDS_A_CHANGE,
             disk=self._outcome_files(1),
             memory=known.LIGHT_MEMORY + changes * known.MERGE_BYTES_A_CHANGE,
-            most_rows=self._attacks * self.work.attack_rows(_ALL_CORRECT),
+            most_rows=self._attack_rows(_ALL_CORRECT),
         )
 
     def susceptibility(self) -> RuleEstimate:
@@ -229,7 +226,7 @@ class _Costs:
     @property
     def _pairs(self) -> int:
         """Models and modes that figures and tables show."""
-        return len(self.work.models) * len(self.work.modes)
+        return len(self.work.models) * len(self.work.mapped_modes)
 
     @property
     def _attacks(self) -> int:
@@ -276,23 +273,42 @@ class _Costs:
         empty, full = sizes
         return empty + (full - empty) * self._patience
 
-    def _attack_seconds(self, rows: float, updates: float, jobs: int) -> float:
-        """Seconds of all attack jobs; `rows` of each model and mode make `updates` updates on average."""
-        costs = [self.calibration.attacks[pair] for pair in self.work.attacks]
-        return jobs * self._load_seconds + sum(
-            rows * (updates * cost.step_seconds + cost.row_seconds) for cost in costs
-        )
+    def _rows_of(self, pair: tuple[str, str], correct_share: float = CORRECT_SHARE) -> float:
+        """Rows of one model and mode, over seeds and folds."""
+        return self.work.attack_rows(correct_share, self.calibration.attacks[pair].rows_a_stay)
+
+    def _attack_rows(self, correct_share: float = CORRECT_SHARE) -> float:
+        return sum(self._rows_of(pair, correct_share) for pair in self.work.attacks)
+
+    def _attack_seconds(self, jobs: int, most: bool = False) -> float:
+        """Seconds of all attack jobs; `most`: every stay is classified correctly and no row flips."""
+        seconds = jobs * self._load_seconds
+        for pair in self.work.attacks:
+            cost = self.calibration.attacks[pair]
+            rows = self._rows_of(pair, _ALL_CORRECT if most else CORRECT_SHARE)
+            seconds += rows * (self._updates(pair, most) * cost.step_seconds + cost.row_seconds)
+        return seconds
+
+    def _updates(self, pair: tuple[str, str], most: bool) -> float:
+        """Updates of a row, on average or at most."""
+        settings = settings_of(label_of(pair[1]), self.config["attack"])
+        kind, steps = self.calibration.attacks[pair].updates, settings["steps"]
+        if kind == "two":
+            return 2.0
+        if kind == "tries":
+            return float(settings["levels"] * self.pilot.extract.rows / max(self.pilot.stays, 1.0))
+        return float(steps) if most or kind == "all" else mean_updates(self.config["source"]["kind"], steps)
 
     def _outcome_files(self, files_a_fold: int) -> float:
         """Bytes of outcomes and perturbations, in so many files of each for a fold."""
-        rows = self.work.attack_rows()
         changed, bytes_of = self._changed_cells, known.CHANGE_BYTES
         of_rows = sum(
-            rows * (known.OUTCOME_BYTES + changed[mode] * bytes_of.get(mode, bytes_of[known.OTHER_MODE]))
-            for _, mode in self.work.attacks
+            self._rows_of(pair)
+            * (known.OUTCOME_BYTES + changed[pair[1]] * bytes_of.get(pair[1], bytes_of[known.OTHER_MODE]))
+            for pair in self.work.attacks
         )
         files = self._attacks * self.work.trainings * files_a_fold
-        return of_rows + files * (known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
+        return of_rows + files * (2 * known.FILE_BYTES + known.OUTCOMES_FILE_BYTES)
 
     def _in_duckdb(
         self, rule: str, measured: Measured, *, threads: int = 1, bytes_a_row: float = known.SORT_BYTES_A_ROW

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ehr_attack import mistakes
+from ehr_attack.attacks import is_baseline
 from ehr_attack.models import label_of, settings_of
 
 CORRECT_SHARE = 0.75
@@ -70,8 +71,14 @@ class Workload:
 
     @property
     def attacks(self) -> list[tuple[str, str]]:
-        """Every model and mode; in a model with a mistake the first mode looks for changes."""
-        return [*itertools.product(self.models, self.modes), *[(mistakes.AUDITED, self.modes[0])] * self.variants]
+        """Every model and mode; in a model with a mistake the first mode that has maps looks for changes."""
+        audited = (mistakes.AUDITED, self.mapped_modes[0])
+        return [*itertools.product(self.models, self.modes), *[audited] * self.variants]
+
+    @property
+    def mapped_modes(self) -> tuple[str, ...]:
+        """The modes that have maps: all but the baselines."""
+        return tuple(mode for mode in self.modes if not is_baseline(mode))
 
     @property
     def trainings(self) -> int:
@@ -102,6 +109,6 @@ class Workload:
         correct = self.held_out * correct_share
         return correct if self.max_stays is None else min(float(self.max_stays), correct)
 
-    def attack_rows(self, correct_share: float = CORRECT_SHARE) -> float:
-        """Rows (stay x lambda) of one model and mode, over seeds and folds."""
-        return self.trainings * self.attacked(correct_share) * self.lambdas
+    def attack_rows(self, correct_share: float = CORRECT_SHARE, rows_a_stay: int | None = None) -> float:
+        """Rows (stay x lambda) of one model and mode, over seeds and folds; rows_a_stay: None: one a lambda."""
+        return self.trainings * self.attacked(correct_share) * (rows_a_stay or self.lambdas)
