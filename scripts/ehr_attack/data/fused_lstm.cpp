@@ -1,12 +1,12 @@
 // Margins of an LSTM classifier and their gradients with respect to the input, on a CPU, float32.
 //
 // The model: one LSTM layer over the hours, the hidden state after the last valid hour, a dense layer with ReLU, two
-// logits (`ehr_attack.models.lstm`). Rows lie in SIMD lanes: a block of them goes through the whole forward and backward
-// pass while everything but the saved derivatives stays in the first two levels of cache. No operation mixes lanes, and
-// every block is full (spare lanes hold zeros), so that the bits of a row depend on nothing but the row.
+// logits (`ehr_attack.models.lstm`). Rows lie in SIMD lanes: a block of them goes through the whole forward and
+// backward pass while everything but the saved derivatives stays in the first two levels of cache. No operation mixes
+// lanes, and every block is full (spare lanes hold zeros), so that the bits of a row depend on nothing but the row.
 //
-// Matrices (outputs x depth) are packed in tiles of `kTile` outputs, the last one narrower: the biases of the tile, then
-// its weights, depth by depth. Values of a block are laid out (index, lane): `kBlock` lanes of each index follow each other.
+// Matrices (outputs x depth) are packed in tiles of `kTile` outputs, the last one narrower: the biases of the tile,
+// then its weights, depth by depth. Values of a block are laid out (index, lane): the lanes of an index are neighbours.
 //
 // Built at run time by `ehr_attack.attacks.gradients.compiler`, for the processor that it runs on.
 
@@ -14,44 +14,63 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__SSE__)
+#include <immintrin.h>
+#endif
+
+// Bytes of a vector, and how many outputs a tile has: with two vectors of each they must fit the registers.
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
-#define TILE 8
+#define TILE 12
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
-#define TILE 4
+#define TILE 6
+#elif defined(__aarch64__)
+#define VECTOR_BYTES 16
+#define TILE 12
 #else
 #define VECTOR_BYTES 16
-#define TILE 8
+#define TILE 6
 #endif
 
 namespace {
 
 typedef float Lanes __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef float LanesInMemory __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
 typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 constexpr int kLanes = VECTOR_BYTES / 4;
 constexpr int kVectors = 2;
 constexpr int kBlock = kVectors * kLanes;
-constexpr int kTile = TILE;  // a multiple of the four gates
+constexpr int kTile = TILE;
 constexpr int kGates = 4;
 constexpr int kSaved = 6;  // values a unit and hour that the backward pass needs
 constexpr int kTranspose = 16;
 
 inline Lanes splat(float value) { return Lanes{} + value; }
 
-inline Lanes load(const float* from) { return *reinterpret_cast<const Lanes*>(from); }
+inline Lanes load(const float* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
 
-inline void store(float* to, Lanes values) { *reinterpret_cast<Lanes*>(to) = values; }
+inline void store(float* to, Lanes values) { *reinterpret_cast<LanesInMemory*>(to) = values; }
 
 inline Bits bits_of(Lanes values) { return reinterpret_cast<Bits>(values); }
 
 inline Lanes lanes_of(Bits bits) { return reinterpret_cast<Lanes>(bits); }
 
-// The smaller and the larger of two; NaN in `values` stays.
+// The smaller and the larger of two; NaN in `values` stays (x86: where an operand is NaN, the second one is taken).
+#if defined(__AVX512F__)
+inline Lanes at_most(Lanes values, float limit) { return Lanes(_mm512_min_ps(__m512(splat(limit)), __m512(values))); }
+inline Lanes at_least(Lanes values, float limit) { return Lanes(_mm512_max_ps(__m512(splat(limit)), __m512(values))); }
+#elif defined(__AVX__)
+inline Lanes at_most(Lanes values, float limit) { return Lanes(_mm256_min_ps(__m256(splat(limit)), __m256(values))); }
+inline Lanes at_least(Lanes values, float limit) { return Lanes(_mm256_max_ps(__m256(splat(limit)), __m256(values))); }
+#elif defined(__SSE__)
+inline Lanes at_most(Lanes values, float limit) { return Lanes(_mm_min_ps(__m128(splat(limit)), __m128(values))); }
+inline Lanes at_least(Lanes values, float limit) { return Lanes(_mm_max_ps(__m128(splat(limit)), __m128(values))); }
+#else
 inline Lanes at_most(Lanes values, float limit) { return values > splat(limit) ? splat(limit) : values; }
-
 inline Lanes at_least(Lanes values, float limit) { return values < splat(limit) ? splat(limit) : values; }
+#endif
 
 // exp(x) = power * (1 + rest), power a power of two, |rest| < 0.42; for -87 <= x <= 87.
 // rest = r + r^2 P(r), P fitted for the smallest largest error (3e-9 of exp, before rounding).
@@ -129,27 +148,39 @@ struct Tile {
     }
 };
 
+// Values of a block, `depth` indices of them; a product may go over two such parts, one after the other.
+struct Part {
+    const float* values;
+    int depth;
+};
+
 template <int M>
-void product_tile(int width, const float* packed, int depth, const float* values, float* result) {
+void product_tile(int width, const float* packed, Part first, Part second, float* result) {
     if (width < M) {
-        if constexpr (M > 1) product_tile<M - 1>(width, packed, depth, values, result);
+        if constexpr (M > 1) product_tile<M - 1>(width, packed, first, second, result);
         return;
     }
     Tile<M> tile;
     tile.start(packed);
-    tile.add(packed + M, values, depth);
+    tile.add(packed + M, first.values, first.depth);
+    tile.add(packed + M + M * first.depth, second.values, second.depth);
 #pragma GCC unroll 16
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) store(result + m * kBlock + v * kLanes, tile.sum[m][v]);
 }
 
-// result (outputs, lane) = packed matrix times values (depth, lane), plus bias.
-void product(const float* packed, int outputs, int depth, const float* values, float* result) {
-    for (int first = 0; first < outputs; first += kTile) {
-        const int width = tile_width(outputs, first);
-        product_tile<kTile>(width, packed + packed_floats(first, depth), depth, values, result + first * kBlock);
+// result (outputs, lane) = packed matrix times the values of both parts, plus bias. The matrix has `depth` columns, of
+// which the last ones are left out where the parts are shorter.
+void product(const float* packed, int outputs, int depth, Part first, Part second, float* result) {
+    for (int output = 0; output < outputs; output += kTile) {
+        const int width = tile_width(outputs, output);
+        product_tile<kTile>(width, packed + packed_floats(output, depth), first, second, result + output * kBlock);
     }
+}
+
+void product(const float* packed, int outputs, int depth, const float* values, float* result) {
+    product(packed, outputs, depth, {values, depth}, {nullptr, 0}, result);
 }
 
 // ---------------------------------------------------------------------------------------------------- the model
@@ -180,14 +211,15 @@ Weights weights_of(const float* model, const Sizes& s) {
     return w;
 }
 
-// Values of a block. `inputs` becomes the gradient hour by hour, once the forward pass has read it.
+// Values of a block. `gates` become their gradients, and `inputs` the gradient, hour by hour, once the
+// forward pass has read them.
 struct Workspace {
-    float *inputs, *saved, *hidden, *next_hidden, *cell, *last_hidden, *dense, *logits, *d_dense, *d_last, *d_hidden,
-        *d_cell, *d_gates;
+    float *inputs, *saved, *gates, *hidden, *cell, *last_hidden, *dense, *logits, *d_dense, *d_last, *d_hidden, *d_cell;
 };
 
 inline size_t workspace_indices(const Sizes& s) {
-    return size_t(s.hours) * (s.channels + kSaved * s.hidden) + size_t(s.hidden) * (7 + kGates) + 2 * size_t(s.dense) + 2;
+    return size_t(s.hours) * (s.channels + kSaved * s.hidden) + size_t(s.hidden) * (6 + kGates) +
+           2 * size_t(s.dense) + 2;
 }
 
 Workspace workspace_of(float* memory, const Sizes& s) {
@@ -200,13 +232,12 @@ Workspace workspace_of(float* memory, const Sizes& s) {
     w.inputs = take(size_t(s.hours) * s.channels);
     w.saved = take(size_t(s.hours) * kSaved * s.hidden);
     w.hidden = take(s.hidden);
-    w.next_hidden = take(s.hidden);
     w.cell = take(s.hidden);
     w.last_hidden = take(s.hidden);
     w.d_last = take(s.hidden);
     w.d_hidden = take(s.hidden);
     w.d_cell = take(s.hidden);
-    w.d_gates = take(kGates * s.hidden);
+    w.gates = take(kGates * s.hidden);
     w.dense = take(s.dense);
     w.d_dense = take(s.dense);
     w.logits = take(2);
@@ -221,7 +252,7 @@ struct Block {
 };
 
 // One unit and vector of lanes, from its gates before their activations: the new cell and hidden state, and what the
-// backward pass needs: derivatives of the hidden state by o and by the cell, of the cell by i, f, g and its predecessor.
+// backward pass needs: derivatives of the hidden state by o and by the cell, of the cell by i, f, g and the cell before.
 inline Lanes step_unit(Lanes i_in, Lanes f_in, Lanes g_in, Lanes o_in, float* cell, float* saved) {
     const Lanes one = splat(1.0f);
     const Lanes i = sigmoid(i_in), f = sigmoid(f_in), g = hyperbolic_tangent(g_in), o = sigmoid(o_in);
@@ -238,27 +269,6 @@ inline Lanes step_unit(Lanes i_in, Lanes f_in, Lanes g_in, Lanes o_in, float* ce
     return o * squashed;
 }
 
-// Gates of M / 4 units, in the order i, f, g, o of each, and their step.
-template <int M>
-void units_tile(int width, const float* packed, const Sizes& s, const float* inputs, const float* hidden, float* cell,
-                float* saved, float* next_hidden) {
-    if (width < M) {
-        if constexpr (M > kGates) units_tile<M - kGates>(width, packed, s, inputs, hidden, cell, saved, next_hidden);
-        return;
-    }
-    Tile<M> tile;
-    tile.start(packed);
-    tile.add(packed + M, inputs, s.channels);
-    if (hidden) tile.add(packed + M + M * s.channels, hidden, s.hidden);
-    for (int u = 0; u < M / kGates; u++)
-        for (int v = 0; v < kVectors; v++) {
-            const int lane = v * kLanes;
-            const Lanes(*gate)[kVectors] = tile.sum + u * kGates;
-            store(next_hidden + u * kBlock + lane, step_unit(gate[0][v], gate[1][v], gate[2][v], gate[3][v],
-                                                             cell + u * kBlock + lane, saved + u * kSaved * kBlock + lane));
-        }
-}
-
 // Keep the hidden state of the lanes whose last valid hour this is.
 void keep_last(const Block& block, int hour, int hidden, const float* state, float* last_hidden) {
     for (int lane = 0; lane < kBlock; lane++)
@@ -268,19 +278,18 @@ void keep_last(const Block& block, int hour, int hidden, const float* state, flo
 
 void forward(const Weights& weights, const Sizes& s, const Block& block, Workspace& w) {
     std::memset(w.cell, 0, sizeof(float) * kBlock * s.hidden);
-    const int outputs = kGates * s.hidden, depth = s.channels + s.hidden;
     for (int hour = 0; hour < block.longest; hour++) {
-        const float* inputs = w.inputs + size_t(hour) * s.channels * kBlock;
-        float* saved = w.saved + size_t(hour) * kSaved * s.hidden * kBlock;
-        for (int first = 0; first < outputs; first += kTile) {
-            const int unit = first / kGates;
-            units_tile<kTile>(tile_width(outputs, first), weights.gates + packed_floats(first, depth), s, inputs,
-                              hour ? w.hidden : nullptr, w.cell + unit * kBlock, saved + unit * kSaved * kBlock,
-                              w.next_hidden + unit * kBlock);
-        }
-        float* const swap = w.hidden;
-        w.hidden = w.next_hidden;
-        w.next_hidden = swap;
+        const Part inputs = {w.inputs + size_t(hour) * s.channels * kBlock, s.channels};
+        const Part hidden = {w.hidden, hour ? s.hidden : 0};
+        product(weights.gates, kGates * s.hidden, s.channels + s.hidden, inputs, hidden, w.gates);
+        float* const saved = w.saved + size_t(hour) * kSaved * s.hidden * kBlock;
+        for (int unit = 0; unit < s.hidden; unit++)
+            for (int lane = unit * kBlock; lane < (unit + 1) * kBlock; lane += kLanes) {
+                const float* const gate = w.gates + (kGates - 1) * unit * kBlock + lane;
+                store(w.hidden + lane,
+                      step_unit(load(gate), load(gate + kBlock), load(gate + 2 * kBlock), load(gate + 3 * kBlock),
+                                w.cell + lane, saved + (kSaved - 1) * unit * kBlock + lane));
+            }
         keep_last(block, hour, s.hidden, w.hidden, w.last_hidden);
     }
 }
@@ -297,7 +306,8 @@ void head(const Weights& weights, const Sizes& s, const Block& block, Workspace&
             store(w.dense + lane, active < zero ? zero : active);
         }
     product(weights.output, 2, s.dense, w.dense, w.logits);
-    for (int row = 0; row < block.rows; row++) margins[row] = (w.logits[kBlock + row] - w.logits[row]) * block.signs[row];
+    for (int row = 0; row < block.rows; row++)
+        margins[row] = (w.logits[kBlock + row] - w.logits[row]) * block.signs[row];
     product(weights.dense_to_hidden, s.hidden, s.dense, w.d_dense, w.d_last);
 }
 
@@ -321,7 +331,7 @@ void backward(const Weights& weights, const Sizes& s, const Block& block, Worksp
             for (int lane = 0; lane < kBlock; lane += kLanes) {
                 const int at = unit * kBlock + lane;
                 const float* const of = saved + lane;
-                float* const d_gate = w.d_gates + unit * kGates * kBlock + lane;
+                float* const d_gate = w.gates + unit * kGates * kBlock + lane;
                 const Lanes d_hidden = load(w.d_hidden + at);
                 const Lanes d_cell = d_hidden * load(of + kBlock) + load(w.d_cell + at);
                 store(d_gate + 0 * kBlock, d_cell * load(of + 2 * kBlock));
@@ -330,9 +340,9 @@ void backward(const Weights& weights, const Sizes& s, const Block& block, Worksp
                 store(d_gate + 3 * kBlock, d_hidden * load(of));
                 store(w.d_cell + at, d_cell * load(of + 5 * kBlock));
             }
-        product(weights.gates_to_input, s.channels, kGates * s.hidden, w.d_gates,
+        product(weights.gates_to_input, s.channels, kGates * s.hidden, w.gates,
                 w.inputs + size_t(hour) * s.channels * kBlock);
-        if (hour) product(weights.gates_to_hidden, s.hidden, kGates * s.hidden, w.d_gates, w.d_hidden);
+        if (hour) product(weights.gates_to_hidden, s.hidden, kGates * s.hidden, w.gates, w.d_hidden);
     }
 }
 
@@ -387,8 +397,8 @@ int64_t ehr_lstm_workspace_floats(int channels, int hidden, int dense, int hours
 
 // Pack the weights of torch's nn.LSTM (gates in the order i, f, g, o; both biases added already) and of two nn.Linear,
 // each (outputs, inputs), row by row, into `model`.
-void ehr_lstm_pack(int channels, int hidden, int dense, const float* weight_ih, const float* weight_hh, const float* bias,
-                   const float* dense_weight, const float* dense_bias, const float* output_weight,
+void ehr_lstm_pack(int channels, int hidden, int dense, const float* weight_ih, const float* weight_hh,
+                   const float* bias, const float* dense_weight, const float* dense_bias, const float* output_weight,
                    const float* output_bias, float* model) {
     // Gates are packed unit by unit: output 4 u + gate is torch's row gate x hidden + u.
     const auto row = [hidden](int output) { return size_t(output % kGates) * hidden + output / kGates; };
@@ -413,7 +423,7 @@ void ehr_lstm_pack(int channels, int hidden, int dense, const float* weight_ih, 
 }
 
 // margins (rows,) = logit_t - logit_y; gradient (rows, hours, channels) of -margin by inputs (rows, hours, channels).
-// lengths (rows,), 1 to hours, and labels (rows,), 0 or 1. `workspace` is aligned to 64 bytes.
+// lengths (rows,), 1 to hours, and labels (rows,), 0 or 1.
 void ehr_lstm_gradient(int channels, int hidden, int dense, int hours, const float* model, int64_t rows,
                        const float* inputs, const int64_t* lengths, const int64_t* labels, float* margins,
                        float* gradient, float* workspace) {
@@ -422,7 +432,8 @@ void ehr_lstm_gradient(int channels, int hidden, int dense, int hours, const flo
     Workspace values = workspace_of(workspace, sizes);
     for (int64_t first = 0; first < rows; first += kBlock) {
         const int64_t cell = first * hours * channels;
-        const Block block = block_of(int(rows - first < kBlock ? rows - first : kBlock), lengths + first, labels + first);
+        const int count = int(rows - first < kBlock ? rows - first : kBlock);
+        const Block block = block_of(count, lengths + first, labels + first);
         read_inputs(inputs + cell, sizes, block, values.inputs);
         forward(weights, sizes, block, values);
         head(weights, sizes, block, values, margins + first);
@@ -444,7 +455,7 @@ void ehr_lstm_activations(int64_t count, const float* values, float* sigmoids, f
 
 // Multiply and add in registers, without memory, as fast as the core can; returns the floating-point operations done.
 double ehr_peak_operations(int64_t repeats, float* result) {
-    constexpr int kChains = 16;
+    constexpr int kChains = 12;
     Lanes sum[kChains];
     for (int chain = 0; chain < kChains; chain++) sum[chain] = splat(float(chain));
     const Lanes factor = splat(result[0]), term = splat(result[1]);
