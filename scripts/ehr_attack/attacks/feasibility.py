@@ -69,25 +69,28 @@ class Rules:
         perturbation: npt.NDArray[np.floating[Any]],
         mutable: npt.NDArray[np.bool_],
         outward: bool = False,
+        room: tuple[_Floats, _Floats] | None = None,
     ) -> _Floats:
         """The nearest feasible perturbation, in scaled units as float64 (rows, hours, features).
 
         inputs, perturbation, mutable: (rows, hours, features). Immutable cells do not change. The others change by
         whole charted units: the nearest number of them (`outward`: the next one away from zero), drawn back into the
         box [0, 1] and the plausible range; an input outside of these may stay or move towards them. Then every
-        relation of which a variable has changed in an hour is made to hold there; see `_settle`.
+        relation of which a variable has changed in an hour is made to hold there; see `_settle`. room: that of the
+        inputs, where it is known (see `room`).
         """
-        clinical = inputs.astype(np.float64) * self.scale
-        wanted = np.where(mutable, perturbation, 0.0).astype(np.float64) * self.scale / self.precision
+        wanted = np.where(mutable, perturbation, 0.0).astype(np.float64) * (self.scale / self.precision)
         units = np.sign(wanted) * np.ceil(np.abs(wanted) - self.slack) if outward else np.rint(wanted)
-        lowest, highest = self._room(clinical)
-        units = np.clip(units, lowest, highest)
-        self._settle(clinical + self.low, units, lowest, highest)
+        lowest, highest = self.room(inputs) if room is None else room
+        np.clip(units, lowest, highest, out=units)
+        if self.relations:
+            self._settle(inputs.astype(np.float64) * self.scale + self.low, units, lowest, highest)
         feasible: _Floats = units * self.precision / self.scale + 0.0  # which turns -0 into 0
         return feasible
 
-    def _room(self, clinical: _Floats) -> tuple[_Floats, _Floats]:
-        """The fewest and the most charted units, each of `clinical`'s shape, by which values above `low` may change."""
+    def room(self, inputs: npt.NDArray[np.float32]) -> tuple[_Floats, _Floats]:
+        """The fewest and the most charted units, each of the shape of `inputs`, by which a cell may change."""
+        clinical = inputs.astype(np.float64) * self.scale
         into_box_low, into_box_high = -clinical, self.scale - clinical
         to_low, to_high = self.low_exclusive - self.low - clinical, self.high_inclusive - self.low - clinical
         lowest = np.maximum(

@@ -203,13 +203,17 @@ def _cells(
     """Values of hours are varied; a feasible one is a whole number of charted units away."""
     rules = Rules.of(attack.checkpoint.preprocessing, attack.variables)
     shape = victims.inputs.shape[1:]
+    inputs, mutable = victims.inputs.cpu().numpy(), victims.mutable.cpu().numpy()
+    lowest, highest = rules.room(inputs)
 
     def feasible(of: Tensor, point: Tensor, outward: bool) -> Tensor:
+        rows = of.cpu().numpy()
         enforced = rules.enforce(
-            victims.inputs[of].cpu().numpy(),
+            inputs[rows],
             point.view(-1, *shape).cpu().numpy(),
-            victims.mutable[of].cpu().numpy(),
+            mutable[rows],
             outward=outward,
+            room=(lowest[rows], highest[rows]),
         )
         return torch.from_numpy(enforced).to(point.device).flatten(1)
 
