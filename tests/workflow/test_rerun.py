@@ -31,6 +31,10 @@ CONFIG_EDITS = {
     "training.tune": (True, {"tune", "plot_tuning", "train", *AFTER_TRAIN}),
     "attack.steps": (7, {"attack", *AFTER_ATTACK}),
     "attack.kappa": (0.02, {"attack", *AFTER_ATTACK}),
+    "attack.path": ("autograd", {"attack", *AFTER_ATTACK}),
+    "attack.prune": (True, {"attack", *AFTER_ATTACK}),
+    "attack.overrides": ({"ista": {"steps": 7}}, {"attack", *AFTER_ATTACK}),
+    "attack.levels": (4, {"report"}),
     "attack.lambdas": ({"count": 3, "low": 0.0005, "high": 0.015}, {"attack", *AFTER_ATTACK}),
     "susceptibility.weight": (0.4, {"merge_attack", *AFTER_MERGE}),
     "susceptibility.bootstrap": (21, {"evaluate", "plot_model", "susceptibility", *AFTER_SUSCEPTIBILITY}),
@@ -43,6 +47,10 @@ CODE_EDITS = {
     "scripts/ehr_attack/susceptibility.py": {"susceptibility", *AFTER_SUSCEPTIBILITY},
     "scripts/ehr_attack/attacks/engine.py": {"attack", *AFTER_ATTACK},
     "scripts/ehr_attack/attacks/ista.py": {"attack", *AFTER_ATTACK},
+    "scripts/ehr_attack/attacks/gradients/fused.py": {"attack", *AFTER_ATTACK},
+    "scripts/ehr_attack/data/fused_lstm.cpp": {"attack", *AFTER_ATTACK},
+    "scripts/ehr_attack/data/relations.csv": {"attack", *AFTER_ATTACK},
+    "scripts/ehr_attack/attacks/sigma_zero.py": set(),
     "scripts/ehr_attack/models/lstm.py": {"train", *AFTER_TRAIN},
     "scripts/ehr_attack/evaluation.py": {"evaluate", "plot_model", *REPORT},
     "scripts/ehr_attack/calibration.py": {"evaluate", "plot_model", *REPORT},
@@ -102,7 +110,7 @@ def test_an_edit_of_config_reruns_its_stage_and_later_ones(project, key):
 
 @pytest.mark.parametrize("file", CODE_EDITS)
 def test_an_edit_of_code_reruns_what_uses_it(project, file):
-    comment = {".sql": "-- edited\n", ".csv": "\n"}.get(file[-4:], "# edited\n")
+    comment = {".sql": "-- edited\n", ".csv": "\n", ".cpp": "// edited\n"}.get(file[-4:], "# edited\n")
     project.append(file, comment)
     assert set(project.stale_rules()) == CODE_EDITS[file]
 

@@ -156,11 +156,13 @@ class _Search:
         queue = RowQueue(self._victims, self._settings, resting)
         yield from self._unmoved(resting.nonzero().flatten(), pruned=False, queue=queue)
         held: list[FinishedRows] = []
+        count = 0
         for block in self._moving(queue):
             held.append(block)
-            if sum(len(part.stay) for part in held) >= max(_ROWS_A_BLOCK, self._settings.chunk_rows):
+            count += len(block.stay)
+            if count >= max(_ROWS_A_BLOCK, self._settings.chunk_rows):
                 yield joined(held)
-                held = []
+                held, count = [], 0
         if held:
             yield joined(held)
         for pruned in queue.pruned():
