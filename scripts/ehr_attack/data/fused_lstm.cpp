@@ -252,7 +252,7 @@ struct Block {
 };
 
 // One unit and vector of lanes, from its gates before their activations: the new cell and hidden state, and what the
-// backward pass needs: derivatives of the hidden state by o and by the cell, of the cell by i, f, g and the cell before.
+// backward pass needs: derivatives of the hidden state by o and by the cell, of the cell by i, f, g and itself before.
 inline Lanes step_unit(Lanes i_in, Lanes f_in, Lanes g_in, Lanes o_in, float* cell, float* saved) {
     const Lanes one = splat(1.0f);
     const Lanes i = sigmoid(i_in), f = sigmoid(f_in), g = hyperbolic_tangent(g_in), o = sigmoid(o_in);
