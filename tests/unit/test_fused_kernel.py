@@ -205,14 +205,22 @@ class TestBuilding:
             gradient_path(made(LSTMClassifier, 4, 8), "fused")
         assert not list(fresh.glob("*"))
 
+    def test_a_compiler_with_arguments_or_nonsense(self, fresh, monkeypatch):
+        command = compiler.find_compiler()[0]
+        monkeypatch.setenv("CXX", f"'{command}' -DUNUSED='a b'")
+        assert compiler.find_compiler() == [command, "-DUNUSED=a b"]
+        monkeypatch.setenv("CXX", "g++ 'no end")
+        with pytest.raises(UserError, match=r"\$CXX cannot be understood"):
+            gradient_path(made(LSTMClassifier, 4, 8), "fused")
+
     def test_a_compiler_that_makes_something_else(self, fresh, monkeypatch, tmp_path):
         """A library that cannot be loaded, or gives wrong numbers, must not be used."""
         other = tmp_path / "other.cpp"
-        source = compiler.SOURCE.read_text()
+        source = compiler.KERNEL_FILE.read_text()
         wrong = source.replace("o * (one - squashed * squashed)", "o * (one + squashed * squashed)")
         assert wrong != source
         other.write_text(wrong)
-        monkeypatch.setattr(compiler, "SOURCE", other)
+        monkeypatch.setattr(compiler, "KERNEL_FILE", other)
         with pytest.raises(UserError, match="does not reproduce autograd's gradients"):
             gradient_path(made(LSTMClassifier, 4, 8), "fused")
 

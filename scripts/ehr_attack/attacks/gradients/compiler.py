@@ -16,14 +16,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ehr_attack.paths import PACKAGE_DIR
-
-SOURCE = PACKAGE_DIR / "data" / "fused_lstm.cpp"
+from ehr_attack.paths import KERNEL_FILE
 
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
-# Clang for ARM knew the first only late; without either the kernel is portable and slower.
-_PROCESSOR_FLAGS: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
+# Compilers for ARM may know the second only. Without either the kernel would be slower than torch.
+_PROCESSOR_FLAGS = ("-march=native", "-mcpu=native")
 _TIMEOUT_SECONDS = 300
 
 _log = logging.getLogger(__name__)
@@ -36,14 +34,18 @@ class KernelUnavailableError(Exception):
 def kernel_file() -> Path:
     """The kernel's library, compiled when no earlier job has done so. Raises KernelUnavailableError."""
     compiler = find_compiler()
-    name = f"{SOURCE.stem}-{_build_digest(compiler)}"
+    name = f"{KERNEL_FILE.stem}-{_build_digest(compiler)}"
     folder = _cache_folder()
     return _intact_library(folder, name) or _compile(compiler, folder, name)
 
 
 def find_compiler() -> list[str]:
     """The command of the first C++ compiler found: $CXX (with its arguments), c++, g++ or clang++."""
-    for command in (shlex.split(os.environ.get("CXX", "")), *([name] for name in _COMPILERS)):
+    try:
+        configured = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise KernelUnavailableError(f"$CXX cannot be understood: {error}") from error
+    for command in (configured, *([name] for name in _COMPILERS)):
         found = shutil.which(command[0]) if command else None
         if found:
             return [found, *command[1:]]
@@ -53,7 +55,7 @@ def find_compiler() -> list[str]:
 def _build_digest(compiler: Sequence[str]) -> str:
     """Digest of what decides the library: source, compiler and its version, flags, processor."""
     parts = [
-        SOURCE.read_text(),
+        KERNEL_FILE.read_text(),
         _output([*compiler, "--version"]),
         repr((compiler[1:], _FLAGS, _PROCESSOR_FLAGS)),
         _processor(),
@@ -124,8 +126,8 @@ def _compile(compiler: Sequence[str], folder: Path, name: str) -> Path:
     with tempfile.TemporaryDirectory(prefix="building-", dir=folder) as building:
         output = Path(building) / "kernel.so"
         complaint = ""
-        for processor_flags in _PROCESSOR_FLAGS:
-            command = [*compiler, *_FLAGS, *processor_flags, str(SOURCE), "-o", str(output)]
+        for processor_flag in _PROCESSOR_FLAGS:
+            command = [*compiler, *_FLAGS, processor_flag, str(KERNEL_FILE), "-o", str(output)]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
             except (OSError, subprocess.TimeoutExpired) as error:
@@ -135,4 +137,4 @@ def _compile(compiler: Sequence[str], folder: Path, name: str) -> Path:
                 output.replace(library)
                 return library
             complaint = complaint or (done.stderr.strip().splitlines() or ["no message"])[0]
-    raise KernelUnavailableError(f"{compiler[0]} fails on {SOURCE.name}: {complaint}")
+    raise KernelUnavailableError(f"{compiler[0]} fails on {KERNEL_FILE.name}: {complaint}")
