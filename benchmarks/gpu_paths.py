@@ -9,6 +9,7 @@ import argparse
 import copy
 import functools
 import json
+import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1024, 4096, 16384])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # a cell that stays uncompiled is said there
     start = time.perf_counter()
     peaks = {precision: matmul_tflops(precision) for precision in ("float32", "tf32", "bfloat16")}
     results: dict[str, Any] = {
