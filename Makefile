@@ -14,6 +14,10 @@ PHYSIONET2012_DATA := data/physionet2012
 COPIES ?= 50
 # How often the benchmark of training measures each contender
 ROUNDS ?= 7
+# How many stays and lambdas the benchmark of the attack has
+STAYS ?= 256
+LAMBDAS ?= 25
+BENCH_TOOLS := benchmarks/data/attack-tools
 # Another index to take torch from as well, for example that of a CUDA release: make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
@@ -94,6 +98,19 @@ bench-extract: $(VENV)/.installed-bench  ## measure extraction on the MIMIC-III 
 .PHONY: bench-train
 bench-train: $(VENV)/.installed-run  ## measure training beside the usual DataLoader loop and the matrix product, into benchmarks/
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.train --rounds $(ROUNDS)
+
+.PHONY: bench-attack
+bench-attack: $(VENV)/.installed-run $(BENCH_TOOLS)/.installed  ## measure the attack beside the published algorithm, ART and foolbox, into benchmarks/ (STAYS, LAMBDAS)
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.attack --stays $(STAYS) --lambdas $(LAMBDAS) --tools $(BENCH_TOOLS)/bin/python --shared $(SHARED)
+
+# Other attack libraries, apart from the project's own environment. Without them the benchmark goes on and says so.
+$(BENCH_TOOLS)/.installed: benchmarks/requirements-attack.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing ART and foolbox into $(BENCH_TOOLS)"
+	@mkdir -p $(@D)
+	@if $(BIN)/python -m venv $(BENCH_TOOLS) && \
+	  $(BENCH_TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),) $(TORCH_PIN) && \
+	  $(BENCH_TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
+	then touch $@; else echo "They could not be installed; the benchmark goes on without them."; fi
 
 .PHONY: clean
 clean:  ## remove the virtual environment (results stay)

@@ -42,10 +42,10 @@ def main() -> None:
     """Run the benchmark and write its results."""
     arguments = _arguments()
     work: Path = arguments.work
-    problem = work / "problem"
+    problem = work.absolute() / "problem"
     cohort = prepare(problem, work / "workflow", arguments.shared, arguments.stays, [STUDY, *arguments.overlay])
     write_settings(problem, np.geomspace(LOWEST, HIGHEST, arguments.lambdas).tolist(), arguments.steps, RATE)
-    result = benchmark(problem, cohort, contenders(arguments.tools, arguments.sample))
+    result = benchmark(problem, cohort, contenders(arguments.tools and arguments.tools.absolute(), arguments.sample))
     publish("attack", result, report(result), arguments.out)
 
 

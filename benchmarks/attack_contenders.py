@@ -12,7 +12,7 @@ from threading import Thread
 
 import numpy as np
 
-from benchmarks.attack_files import READY, Clock, Outcome, load_outcome
+from benchmarks.attack_files import READY, WAITING, Clock, Outcome, load_outcome
 from benchmarks.publishing import FOLDER
 
 PUBLISHED, ENGINE, TOOL = "published", "engine", "tool"
@@ -82,7 +82,7 @@ def _engine(
 
 
 def other_tools(python: Path) -> list[Contender]:
-    """ART and foolbox, on two threads with their own searches; on one thread a single search, for its time."""
+    """ART and foolbox: on one thread with their own searches, on two a single search, for its time."""
     labels = {
         "art_elastic_net": "ART ElasticNet, batches of 256",
         "foolbox_ead": "foolbox EADAttack, one batch",
@@ -90,17 +90,12 @@ def other_tools(python: Path) -> list[Contender]:
         "foolbox_fmn_l0": "foolbox L0FMNAttack, one batch",
     }
     command = (str(python), "-m", "benchmarks.other_tools")
+    full, once = ("--threads", "1", "--searches", str(_SEARCHES)), ("--threads", "2", "--searches", "1")
     entrants = []
     for name, label in labels.items():
-        full = Contender(name, label, TOOL, 2, ((*command, name),), ("--threads", "2", "--searches", str(_SEARCHES)))
-        once = ("--threads", "1", "--searches", "1")
-        searching = name in ("art_elastic_net", "foolbox_ead")
-        entrants += [
-            full,
-            replace(
-                full, key=f"{name}_1", threads=1, options=once, sample="one weight of the loss" if searching else ""
-            ),
-        ]
+        entrant = Contender(name, label, TOOL, 1, ((*command, name),), full)
+        sample = "one weight of the loss" if name in ("art_elastic_net", "foolbox_ead") else ""
+        entrants += [entrant, replace(entrant, key=f"{name}_2", threads=2, options=once, sample=sample)]
     slow = "art_one_by_one"
     options = ("--threads", "1", "--searches", "1", "--stays", "8")
     sample = "8 stays, one weight of the loss"
@@ -134,15 +129,18 @@ def _run(entrant: Contender, problem: Path, scratch: Path) -> list[Outcome]:
     threads = entrant.threads if len(entrant.commands) == 1 else 1
     started = []
     for command, file in zip(entrant.commands, files, strict=True):
-        process = subprocess.Popen(
-            [*command, *entrant.options, str(problem), str(file)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=FOLDER.parent,
-            env=_environment(threads),
-        )
+        try:
+            process = subprocess.Popen(
+                [*command, *entrant.options, str(problem), str(file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=FOLDER.parent,
+                env=_environment(threads),
+            )
+        except OSError as error:
+            raise ProcessError(f"{command[0]}: {error.strerror}") from error
         said: list[str] = []
         listener = Thread(target=_listen, args=(process, said))
         listener.start()
@@ -182,7 +180,7 @@ def _environment(threads: int) -> Mapping[str, str]:
     """As this process's, with the repository and its scripts on the path and a number of threads."""
     path = os.pathsep.join([str(FOLDER.parent), str(FOLDER.parent / "scripts")])
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return os.environ | counts | {"PYTHONPATH": path}
+    return os.environ | counts | {"PYTHONPATH": path, WAITING: "1"}
 
 
 def joined(shards: Sequence[Outcome]) -> Outcome:

@@ -62,12 +62,13 @@ def load_problem(folder: Path) -> Problem:
     return Problem(model, inputs, labels, **json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
 
 
-READY = "ready to start"
+READY, WAITING = "ready to start", "BENCH_ATTACK_WAITS"
+"""What a contender's process says when all is loaded and warm; the environment variable that makes it wait then."""
 
 
 def wait_for_start() -> None:
     """Say that all is loaded and warm, and wait for a line on standard input, so that shards start together."""
-    if not sys.stdin.isatty():
+    if os.environ.get(WAITING):
         print(READY, flush=True)
         sys.stdin.readline()
 
