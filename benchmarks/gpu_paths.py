@@ -128,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1024, 4096, 16384])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
+    if not torch.cuda.is_available():
+        parser.error(f"torch {torch.__version__} finds no CUDA device here")
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # a cell that stays uncompiled is said there
     start = time.perf_counter()
     peaks = {precision: matmul_tflops(precision) for precision in ("float32", "tf32", "bfloat16")}

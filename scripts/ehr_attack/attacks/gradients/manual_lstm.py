@@ -17,21 +17,18 @@ Cells = tuple[Callable[..., tuple[Tensor, ...]], Callable[..., tuple[Tensor, Ten
 
 
 def forward_cell(
-    projected: Tensor, recurrent: Tensor, cell: Tensor, ends: Tensor, last: Tensor, dtype: torch.dtype
-) -> tuple[Tensor, ...]:
+    gates: Tensor, cell: Tensor, ends: Tensor, last: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
     """One hour of all rows.
 
-    projected, recurrent: (rows, 4 units), what the inputs and the hidden state add to the gates; cell, last: (rows,
-    units), the latter the hidden state after the last valid hour, once it is known; ends: bool (rows, 1), whether that
-    hour is this one. Returns the hidden state in `dtype`, cell and last, and for the way back the gates after
-    activation and tanh(cell).
+    gates: (rows, 4 units), before their activations; cell, last: (rows, units), the latter the hidden state after the
+    last valid hour, once it is known; ends: bool (rows, 1), whether that hour is this one. Returns the hidden state in
+    `dtype`, and the next cell and last.
     """
-    a_i, a_f, a_g, a_o = (projected + recurrent).chunk(4, dim=1)
-    i, f, g, o = a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()
+    i, f, g, o = _activated(gates, cell)
     cell = f * cell + i * g
-    squashed = cell.tanh()
-    hidden = o * squashed
-    return hidden.to(dtype), cell, torch.where(ends, hidden, last), torch.cat([i, f, g, o], dim=1), squashed
+    hidden = o * cell.tanh()
+    return hidden.to(dtype), cell, torch.where(ends, hidden, last)
 
 
 def backward_cell(
@@ -39,25 +36,32 @@ def backward_cell(
     d_cell: Tensor,
     d_last: Tensor,
     ends: Tensor,
-    active: Tensor,
-    cell_before: Tensor,
-    squashed: Tensor,
+    gates: Tensor,
+    before: Tensor,
+    cell: Tensor,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """One hour of all rows back.
 
-    d_hidden, d_cell, d_last: (rows, units), gradients by the hidden state, the cell and the last hidden state; the rest
-    as in `forward_cell`. Returns the gradients by the gates before activation (rows, 4 units), in `dtype`, and by
-    the cell before.
+    d_hidden, d_cell, d_last: (rows, units), gradients by the hidden state, the cell and the last hidden state; before,
+    cell: the cell before and after the hour; the rest as in `forward_cell`. Activations are made anew: on a GPU that
+    costs less than to keep and read them. Returns the gradients by the gates, in `dtype`, and by the cell before.
     """
     d_hidden = torch.where(ends, d_last, d_hidden)
-    i, f, g, o = active.chunk(4, dim=1)
+    i, f, g, o = _activated(gates, cell)
+    squashed = cell.tanh()
     d_cell = d_cell + d_hidden * o * (1 - squashed * squashed)
     d_i = d_cell * g * (i * (1 - i))
-    d_f = d_cell * cell_before * (f * (1 - f))
+    d_f = d_cell * before * (f * (1 - f))
     d_g = d_cell * i * (1 - g * g)
     d_o = d_hidden * squashed * (o * (1 - o))
     return torch.cat([d_i, d_f, d_g, d_o], dim=1).to(dtype), d_cell * f
+
+
+def _activated(gates: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """i, f, g, o (rows, units), in the dtype of `like`."""
+    a_i, a_f, a_g, a_o = gates.to(like.dtype).chunk(4, dim=1)
+    return a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()
 
 
 class Head:
@@ -92,23 +96,23 @@ class ManualLSTM:
         """Margins (rows,) and gradients (rows, hours, channels): see `GradientPath`."""
         rows, hours, channels = inputs.shape
         ends = Ends.of(inputs, lengths)
-        projected = self._input_to_gates(ends.hour_by_hour(inputs), self._bias)
+        gates = self._input_to_gates(ends.hour_by_hour(inputs), self._bias)  # the hidden state's part is added below
         cell, last = (inputs.new_zeros(rows, self._units) for _ in range(2))
-        hidden = cell.to(self._dtype)
-        saved = []
+        cells = [cell]
+        hidden = None
         for hour in range(hours):
-            before = cell
-            hidden, cell, last, active, squashed = self._forward(
-                projected[hour], self._hidden_to_gates(hidden), before, ends.last[hour], last, self._dtype
-            )
-            saved.append((active, before, squashed))
+            if hidden is not None:
+                self._hidden_to_gates.add_to(gates[hour], hidden)
+            hidden, cell, last = self._forward(gates[hour], cells[hour], ends.last[hour], last, self._dtype)
+            cells.append(cell)
         margin, d_last = self._head(last, labels)
         d_cell = torch.zeros_like(last)
         both = self._to_hidden_and_input.nothing(rows)
         d_inputs = []
         for hour in reversed(range(hours)):
             d_hidden = both[:, : self._units]
-            d_gates, d_cell = self._backward(d_hidden, d_cell, d_last, ends.last[hour], *saved.pop(), self._dtype)
+            kept = gates[hour], cells[hour], cells[hour + 1]
+            d_gates, d_cell = self._backward(d_hidden, d_cell, d_last, ends.last[hour], *kept, self._dtype)
             both = self._to_hidden_and_input(d_gates)
             d_inputs.append(both[:, self._units : self._units + channels])
         return margin, ends.row_by_row(torch.stack(d_inputs[::-1])).to(inputs.dtype)

@@ -79,6 +79,10 @@ class Product:
         """Zeros in the place of a product, (rows, outputs)."""
         return self._weight.new_zeros(rows, self._weight.shape[1])
 
+    def add_to(self, sums: Tensor, values: Tensor) -> None:
+        """sums += values (rows, depth) @ weight, all in `dtype`."""
+        sums.addmm_(values, self._weight)
+
     def __call__(self, values: Tensor, plus: Tensor | None = None) -> Tensor:
         """values (..., depth) @ weight [+ plus (outputs,)]: (..., outputs), in `dtype`."""
         flat = values.reshape(-1, values.shape[-1]).to(self._weight.dtype)
