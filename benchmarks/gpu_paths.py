@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     for made, contenders, counts in (
         (LSTMClassifier, CONTENDERS, options.rows),
-        (GRUClassifier, [CONTENDERS[place] for place in (0, 4, 6)], options.rows[-2:-1]),
+        (GRUClassifier, [CONTENDERS[place] for place in (0, 4, 6)], options.rows[-1:]),
     ):
         model = made(_CHANNELS).cuda()
         freeze(model)
