@@ -10,7 +10,7 @@ SQL_DIR = PROJECT_DIR / "workflow" / "sql"
 CONFIG_SCHEMA_FILE = PROJECT_DIR / "workflow" / "schemas" / "config.schema.yaml"
 VARIABLES_FILE = DATA_DIR / "variables.csv"
 RELATIONS_FILE = DATA_DIR / "relations.csv"
-KERNEL_FILE = DATA_DIR / "fused_lstm.cpp"
+KERNEL_FILES = tuple(DATA_DIR / name for name in ("fused_lstm.cpp", "packed_products.hpp", "simd_lanes.hpp"))
 
 
 def sql_file(folder: Path, name: str) -> Path:

@@ -4,7 +4,7 @@ from ehr_attack import attacks, mistakes, models
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.figures import names
-from ehr_attack.paths import DATA_DIR, KERNEL_FILE, RELATIONS_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
+from ehr_attack.paths import DATA_DIR, KERNEL_FILES, RELATIONS_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
 from ehr_attack.protocol import PROTOCOL_FILE, protocol_config
 from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind
 from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
@@ -29,9 +29,9 @@ with runtime.clear_errors():
 
 ENVS = f"{workflow.basedir}/envs"
 READ_BY_MODULE = {
-    "variables": VARIABLES_FILE,
-    "attacks/feasibility": RELATIONS_FILE,
-    "attacks/gradients/fused": KERNEL_FILE,
+    "variables": [VARIABLES_FILE],
+    "attacks/feasibility": [RELATIONS_FILE],
+    "attacks/gradients/fused": KERNEL_FILES,
 }
 SCRIPTS = Path(workflow.basedir) / "scripts"
 TABLE_KIND = table_kind(C)
@@ -72,7 +72,8 @@ wildcard_constraints:
 def code(script, modules=(), files=()):
     """Digest of all that decides what a rule computes; an edit of any of it makes the rule's outputs stale."""
     digest = code_digest(SCRIPTS / script, modules, files)
-    read = [file for module, file in READ_BY_MODULE.items() if f"scripts/ehr_attack/{module}.py" in digest]
+    reached = [module for module in READ_BY_MODULE if f"scripts/ehr_attack/{module}.py" in digest]
+    read = [file for module in reached for file in READ_BY_MODULE[module]]
     return code_digest(SCRIPTS / script, modules, [*files, *read])
 
 

@@ -5,185 +5,19 @@
 // backward pass while everything but the saved derivatives stays in the first two levels of cache. No operation mixes
 // lanes, and every block is full (spare lanes hold zeros), so that the bits of a row depend on nothing but the row.
 //
-// Matrices (outputs x depth) are packed in tiles of `kTile` outputs, the last one narrower: the biases of the tile,
-// then its weights, depth by depth. Values of a block are laid out (index, lane): the lanes of an index are neighbours.
-//
 // Built at run time by `ehr_attack.attacks.gradients.compiler`, for the processor that it runs on.
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
-#if defined(__SSE__)
-#include <immintrin.h>
-#endif
-
-// Bytes of a vector, and how many outputs a tile has: with two vectors of each they must fit the registers.
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define TILE 12
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#define TILE 6
-#elif defined(__aarch64__)
-#define VECTOR_BYTES 16
-#define TILE 12
-#else
-#define VECTOR_BYTES 16
-#define TILE 6
-#endif
+#include "packed_products.hpp"
 
 namespace {
 
-typedef float Lanes __attribute__((vector_size(VECTOR_BYTES), may_alias));
-typedef float LanesInMemory __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
-typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES), may_alias));
-
-constexpr int kLanes = VECTOR_BYTES / 4;
-constexpr int kVectors = 2;
-constexpr int kBlock = kVectors * kLanes;
-constexpr int kTile = TILE;
 constexpr int kGates = 4;
 constexpr int kSaved = 6;  // values a unit and hour that the backward pass needs
 constexpr int kTranspose = 16;
-
-inline Lanes splat(float value) { return Lanes{} + value; }
-
-inline Lanes load(const float* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
-
-inline void store(float* to, Lanes values) { *reinterpret_cast<LanesInMemory*>(to) = values; }
-
-inline Bits bits_of(Lanes values) { return reinterpret_cast<Bits>(values); }
-
-inline Lanes lanes_of(Bits bits) { return reinterpret_cast<Lanes>(bits); }
-
-// The smaller and the larger of two; NaN in `values` stays (x86: where an operand is NaN, the second one is taken).
-#if defined(__AVX512F__)
-inline Lanes at_most(Lanes values, float limit) { return Lanes(_mm512_min_ps(__m512(splat(limit)), __m512(values))); }
-inline Lanes at_least(Lanes values, float limit) { return Lanes(_mm512_max_ps(__m512(splat(limit)), __m512(values))); }
-#elif defined(__AVX__)
-inline Lanes at_most(Lanes values, float limit) { return Lanes(_mm256_min_ps(__m256(splat(limit)), __m256(values))); }
-inline Lanes at_least(Lanes values, float limit) { return Lanes(_mm256_max_ps(__m256(splat(limit)), __m256(values))); }
-#elif defined(__SSE__)
-inline Lanes at_most(Lanes values, float limit) { return Lanes(_mm_min_ps(__m128(splat(limit)), __m128(values))); }
-inline Lanes at_least(Lanes values, float limit) { return Lanes(_mm_max_ps(__m128(splat(limit)), __m128(values))); }
-#else
-inline Lanes at_most(Lanes values, float limit) { return values > splat(limit) ? splat(limit) : values; }
-inline Lanes at_least(Lanes values, float limit) { return values < splat(limit) ? splat(limit) : values; }
-#endif
-
-// exp(x) = power * (1 + rest), power a power of two, |rest| < 0.42; for -87 <= x <= 87.
-// rest = r + r^2 P(r), P fitted for the smallest largest error (3e-9 of exp, before rounding).
-struct Exponential {
-    Lanes power, rest;
-};
-
-inline Exponential exponential(Lanes x) {
-    const float kShift = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-    const Lanes shifted = x * splat(1.44269504f) + splat(kShift);
-    const Lanes whole = shifted - splat(kShift);
-    const Lanes r = x - whole * splat(0.693147182f);
-    Lanes p = splat(0.0013814599f) * r + splat(0.0083687166f);
-    p = p * r + splat(0.0416683890f);
-    p = p * r + splat(0.1666652113f);
-    p = p * r + splat(0.4999999404f);
-    const Bits exponent = (bits_of(shifted) << 23) + 0x3f800000u;
-    return {lanes_of(exponent), (r * r) * p + r};
-}
-
-inline Lanes sigmoid(Lanes x) {
-    const Exponential e = exponential(-at_most(at_least(x, -87.0f), 87.0f));
-    return splat(1.0f) / (splat(1.0f) + (e.power * e.rest + e.power));
-}
-
-inline Lanes hyperbolic_tangent(Lanes x) {
-    const Bits sign = bits_of(x) & 0x80000000u;
-    const Lanes magnitude = at_most(lanes_of(bits_of(x) & 0x7fffffffu), 10.0f);
-    const Exponential e = exponential(magnitude * splat(-2.0f));
-    const Lanes less_one = e.power * e.rest + (e.power - splat(1.0f));
-    return lanes_of(bits_of(less_one / (splat(-2.0f) - less_one)) | sign);
-}
-
-// ---------------------------------------------------------------------------------------------------- products
-
-inline size_t packed_floats(int outputs, int depth) { return size_t(outputs) * (depth + 1); }
-
-inline int tile_width(int outputs, int first) { return outputs - first < kTile ? outputs - first : kTile; }
-
-// Pack weight(output, k) for k < depth and bias(output).
-template <class Weight, class Bias>
-float* pack(float* to, int outputs, int depth, Weight weight, Bias bias) {
-    for (int first = 0; first < outputs; first += kTile) {
-        const int width = tile_width(outputs, first);
-        for (int m = 0; m < width; m++) *to++ = bias(first + m);
-        for (int k = 0; k < depth; k++)
-            for (int m = 0; m < width; m++) *to++ = weight(first + m, k);
-    }
-    return to;
-}
-
-template <int M>
-struct Tile {
-    Lanes sum[M][kVectors];
-
-    inline void start(const float* bias) {
-#pragma GCC unroll 16
-        for (int m = 0; m < M; m++)
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) sum[m][v] = splat(bias[m]);
-    }
-
-    inline void add(const float* weights, const float* values, int depth) {
-        for (int k = 0; k < depth; k++, weights += M, values += kBlock) {
-            Lanes value[kVectors];
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) value[v] = load(values + v * kLanes);
-#pragma GCC unroll 16
-            for (int m = 0; m < M; m++) {
-                const Lanes weight = splat(weights[m]);
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) sum[m][v] = weight * value[v] + sum[m][v];
-            }
-        }
-    }
-};
-
-// Values of a block, `depth` indices of them; a product may go over two such parts, one after the other.
-struct Part {
-    const float* values;
-    int depth;
-};
-
-template <int M>
-void product_tile(int width, const float* packed, Part first, Part second, float* result) {
-    if (width < M) {
-        if constexpr (M > 1) product_tile<M - 1>(width, packed, first, second, result);
-        return;
-    }
-    Tile<M> tile;
-    tile.start(packed);
-    tile.add(packed + M, first.values, first.depth);
-    tile.add(packed + M + M * first.depth, second.values, second.depth);
-#pragma GCC unroll 16
-    for (int m = 0; m < M; m++)
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) store(result + m * kBlock + v * kLanes, tile.sum[m][v]);
-}
-
-// result (outputs, lane) = packed matrix times the values of both parts, plus bias. The matrix has `depth` columns, of
-// which the last ones are left out where the parts are shorter.
-void product(const float* packed, int outputs, int depth, Part first, Part second, float* result) {
-    for (int output = 0; output < outputs; output += kTile) {
-        const int width = tile_width(outputs, output);
-        product_tile<kTile>(width, packed + packed_floats(output, depth), first, second, result + output * kBlock);
-    }
-}
-
-void product(const float* packed, int outputs, int depth, const float* values, float* result) {
-    product(packed, outputs, depth, {values, depth}, {nullptr, 0}, result);
-}
-
-// ---------------------------------------------------------------------------------------------------- the model
 
 struct Sizes {
     int channels, hidden, dense, hours;

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ehr_attack.paths import KERNEL_FILE
+from ehr_attack.paths import KERNEL_FILES
 
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
@@ -34,7 +34,7 @@ class KernelUnavailableError(Exception):
 def kernel_file() -> Path:
     """The kernel's library, compiled when no earlier job has done so. Raises KernelUnavailableError."""
     compiler = find_compiler()
-    name = f"{KERNEL_FILE.stem}-{_build_digest(compiler)}"
+    name = f"{KERNEL_FILES[0].stem}-{_build_digest(compiler)}"
     folder = _cache_folder()
     return _intact_library(folder, name) or _compile(compiler, folder, name)
 
@@ -55,7 +55,7 @@ def find_compiler() -> list[str]:
 def _build_digest(compiler: Sequence[str]) -> str:
     """Digest of what decides the library: source, compiler and its version, flags, processor."""
     parts = [
-        KERNEL_FILE.read_text(),
+        *(file.read_text() for file in KERNEL_FILES),
         _output([*compiler, "--version"]),
         repr((compiler[1:], _FLAGS, _PROCESSOR_FLAGS)),
         _processor(),
@@ -127,7 +127,7 @@ def _compile(compiler: Sequence[str], folder: Path, name: str) -> Path:
         output = Path(building) / "kernel.so"
         complaint = ""
         for processor_flag in _PROCESSOR_FLAGS:
-            command = [*compiler, *_FLAGS, processor_flag, str(KERNEL_FILE), "-o", str(output)]
+            command = [*compiler, *_FLAGS, processor_flag, str(KERNEL_FILES[0]), "-o", str(output)]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
             except (OSError, subprocess.TimeoutExpired) as error:
@@ -137,4 +137,4 @@ def _compile(compiler: Sequence[str], folder: Path, name: str) -> Path:
                 output.replace(library)
                 return library
             complaint = complaint or (done.stderr.strip().splitlines() or ["no message"])[0]
-    raise KernelUnavailableError(f"{compiler[0]} fails on {KERNEL_FILE.name}: {complaint}")
+    raise KernelUnavailableError(f"{compiler[0]} fails on {KERNEL_FILES[0].name}: {complaint}")
