@@ -1,4 +1,4 @@
-"""Attack modes of every kind in one run: recorded values, baselines, a user's own, shards, and what an edit of one concerns."""
+"""Attack modes of every kind in one run: recorded values, baselines, a user's own, and what an edit of one concerns."""
 
 import pyarrow.parquet as pq
 import pytest
