@@ -44,6 +44,8 @@ def make_deterministic(seed: int, threads: int = 1) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # cuDNN would round the factors of its products to 10 bits and call it float32.
+    torch.backends.cudnn.allow_tf32 = False
     # That also fills new tensors with NaN, to expose operations that read what nobody wrote, in a fifth of a step's
     # time. None does: `test_nothing_reads_what_was_not_written`.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

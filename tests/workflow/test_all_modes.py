@@ -115,7 +115,7 @@ def edits(project):
         ("attack.modes", ["nowhere:Mode"], "there is no module nowhere"),
         ("attack.overrides", {"istas": {"steps": 3}}, "config key attack.overrides.istas: there is no such mode"),
         ("attack.overrides", {"ista": {"shards": 3}}, "config key attack.overrides.ista"),
-        ("attack.path", "fast", "config key attack.path: found 'fast'; expected auto, autograd, manual, fused"),
+        ("attack.path", "fast", "config key attack.path: found 'fast'; expected one of auto, autograd, manual, fused"),
     ],
 )
 def test_what_cannot_be_attacked_is_said_before_anything_runs(project, key, value, message):

@@ -21,7 +21,12 @@ if TUNE:
         f"{R}/figures/{stem}.{format}" for model in MODELS for stem in names.tuning_figures(model) for format in FORMATS
     ]
 PATIENT_FIGURES = (
-    [f"{R}/private/{stem}.svg" for model in MODELS for mode in MAPPED_MODES for stem in names.patient_figures(model, mode)]
+    [
+        f"{R}/private/{stem}.svg"
+        for model in MODELS
+        for mode in MAPPED_MODES
+        for stem in names.patient_figures(model, mode)
+    ]
     if C["report"]["patient_examples"]
     else []
 )
