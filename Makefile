@@ -44,7 +44,7 @@ test: $(VENV)/.installed-test  ## set up, then all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: demo-physionet2012 zoo-physionet2012 $(VENV)/.installed-test  ## the full runs on PhysioNet 2012, and what they must show
+nightly: demo-physionet2012 zoo-physionet2012 attacks-physionet2012 $(VENV)/.installed-test  ## the full runs on PhysioNet 2012, and what they must show
 	$(BIN)/python -m pytest tests/nightly $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -82,6 +82,13 @@ zoo-physionet2012: $(VENV)/.installed-run  ## train and judge every model on Phy
 	  $(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/zoo.yaml --until evaluate \
 	    --config run="{name: zoo_$$profile}" source="{profile: $$profile}" || exit 1; \
 	done
+
+.PHONY: attacks-physionet2012
+attacks-physionet2012: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))
+attacks-physionet2012: $(VENV)/.installed-run  ## every attack mode on PhysioNet 2012, some with twice the steps: results/attacks*
+	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/attacks.yaml --config run="{name: attacks}"
+	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/attacks_longer.yaml --until merge_attack \
+	  --config run="{name: attacks_longer}"
 
 .PHONY: data-physionet2012
 data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (SETS="a b c") into data/physionet2012; resumes
