@@ -240,3 +240,16 @@ def test_wrong_dtypes_are_refused():
     for name in ("manual", "fused"):
         with pytest.raises(ValueError, match="float64"):
             path_of(name, model)(inputs.double(), lengths, labels)
+
+
+def test_products_in_bfloat16_are_for_models_with_a_gradient_by_hand():
+    model = made(LSTMClassifier, 4, 8)
+    batch = made_up(4, 9, 5)
+    margin, gradient = gradient_path(model, precision="bfloat16")(*batch)
+    exact_margin, exact_gradient = AutogradPath(model)(*batch)
+    assert not torch.equal(margin, exact_margin)
+    torch.testing.assert_close(margin, exact_margin, atol=0.02, rtol=0.05)
+    assert torch.cosine_similarity(gradient.flatten(), exact_gradient.flatten(), dim=0) > 0.99
+    for other, path in ((OtherForward(4), "auto"), (model, "fused")):
+        with pytest.raises(UserError, match=r"attack\.precision: bfloat16 was asked for, but .*path manual has it"):
+            gradient_path(other, path, precision="bfloat16")

@@ -270,7 +270,7 @@ def _searched(
 ) -> Iterator[tuple[FinishedRows, ChangedValues | None]]:
     """Finished rows, by the way that the mode's kind searches, and what it has to tell of recorded values itself."""
     kind = entry_of(attack.mode_name).kind
-    path = gradient_path(model, attack.settings["path"], targets.device)
+    path = gradient_path(model, attack.settings["path"], targets.device, attack.settings["precision"])
     victims = targets.victims
     if kind == BASELINE:
         assert attack.budget is not None, "the workflow gives every baseline the attack to match"

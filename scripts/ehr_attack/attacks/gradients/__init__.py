@@ -64,12 +64,17 @@ PATHS = ("fused", "manual", "autograd")
 _said: set[str] = set()
 
 
-def gradient_path(model: nn.Module, wanted: str = "auto", device: torch.device | None = None) -> GradientPath:
+def gradient_path(
+    model: nn.Module, wanted: str = "auto", device: torch.device | None = None, precision: str = "float32"
+) -> GradientPath:
     """The path `wanted` (auto, autograd, manual or fused) for `model`; auto is the fastest that is possible.
 
-    `device`: where the inputs will be; None: where the model's parameters are. Says in the log which path was taken,
-    and why faster ones were not. Raises UserError when a path was asked for that is not possible.
+    `device`: where the inputs will be; None: where the model's parameters are; precision: float32, or bfloat16 for
+    factors of products, which `manual` has. Says in the log which path was taken, and why faster ones were not. Raises
+    UserError when a path was asked for that is not possible.
     """
+    if precision == "bfloat16":
+        return _in_bfloat16(model, wanted)
     if device is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     if wanted not in ("auto", *PATHS):
@@ -84,6 +89,17 @@ def gradient_path(model: nn.Module, wanted: str = "auto", device: torch.device |
     raise UserError(
         f"attack.path: {wanted} was asked for, but {obstacles[0].partition(': ')[2]}. Set attack.path to auto."
     )
+
+
+def _in_bfloat16(model: nn.Module, wanted: str) -> GradientPath:
+    obstacle = why_not_manual(model) if wanted in ("auto", "manual") else f"attack.path {wanted} has float32 only"
+    if obstacle is not None:
+        raise UserError(
+            f"attack.precision: bfloat16 was asked for, but {obstacle}; path manual has it. Set attack.precision to "
+            "float32, or attack.path to auto."
+        )
+    _say("gradients: manual, products in bfloat16")
+    return ManualPath(model, matmul_dtype=torch.bfloat16)
 
 
 def _obstacle(name: str, model: nn.Module, device: torch.device) -> str | None:
