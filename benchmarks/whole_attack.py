@@ -46,7 +46,7 @@ class FoldResult:
 def default_settings() -> dict[str, Any]:
     """The config's `attack` block as the schema has it; every correctly classified stay is attacked."""
     schema = yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))["properties"]["attack"]["properties"]
-    keys = ("steps", "rate", "kappa", "mutable", "prune", "chunk_rows", "path", "precision", "levels")
+    keys = ("steps", "rate", "kappa", "mutable", "mutable_hours", "prune", "chunk_rows", "path", "precision", "levels")
     lambdas = {name: part["default"] for name, part in schema["lambdas"]["properties"].items()}
     return {key: schema[key]["default"] for key in keys} | {"lambdas": lambdas, "max_stays": None}
 

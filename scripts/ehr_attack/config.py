@@ -158,7 +158,7 @@ def _yaml_word(value: Any) -> str:
 
 def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     """Combinations of keys that are each valid but cannot work together, in words."""
-    source, lambdas = config["source"], config["attack"]["lambdas"]
+    source = config["source"]
     if source["database"] == "postgresql":
         yield from _impossible_for_server(source)
     elif source["schema"] is not None:
@@ -172,26 +172,16 @@ def _impossible(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _alike(config["training"]["models"])
     yield from _overrides_of_nothing(config["training"])
     yield from _impossible_search(config["training"])
-    yield from _impossible_attack(config["attack"])
-    if lambdas["low"] > lambdas["high"]:
-        yield f"config key attack.lambdas.low: {lambdas['low']} is larger than attack.lambdas.high, {lambdas['high']}."
-    if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
-        yield "config key attack.lambdas.count: one lambda needs attack.lambdas.low equal to attack.lambdas.high."
-    if lambdas["count"] > 1 and lambdas["low"] == lambdas["high"]:
-        yield "config key attack.lambdas.count: several lambdas need attack.lambdas.low below attack.lambdas.high."
-    if not isinstance(config["attack"]["mutable"], str):
-        known = load_variables(source["profile"], table_kind(config))
-        names = [variable.name for variable in known if variable.group != DEMOGRAPHIC]
-        for name in config["attack"]["mutable"]:
-            if name not in names:
-                yield f"config key attack.mutable: {name!r} is no variable to change; expected {', '.join(names)}."
+    yield from _impossible_attack(config)
 
 
-def _impossible_attack(attack: Mapping[str, Any]) -> Iterator[str]:
-    """Modes that share a name or lack what they need, and overrides of none."""
+def _impossible_attack(config: Mapping[str, Any]) -> Iterator[str]:
+    """Modes that share a name or lack what they need, overrides of none, and what one mode's settings ask in vain."""
+    attack = config["attack"]
     labels = list(map(attacks.label_of, attack["modes"]))
-    for mode in attack["modes"]:
-        if labels.count(attacks.label_of(mode)) > 1 or (":" in mode and attacks.label_of(mode) in attacks.MODES):
+    folded = [label.lower() for label in labels]
+    for mode, label in zip(attack["modes"], folded, strict=True):
+        if folded.count(label) > 1 or (":" in mode and label in attacks.MODES):
             yield (
                 f"config key attack.modes: {mode!r} would share the name {attacks.label_of(mode)} in files and tables "
                 "with another mode; rename the class."
@@ -206,6 +196,37 @@ def _impossible_attack(attack: Mapping[str, Any]) -> Iterator[str]:
     for name in attack["overrides"]:
         if name not in known:
             yield f"config key attack.overrides.{name}: there is no such mode; expected {', '.join(known)}."
+    yield from _impossible_mode(config, attack, "attack")
+    for name in known:
+        where = f"attack.overrides.{name}" if name in attack["overrides"] else "attack"
+        settings = attacks.settings_of(name, attack)
+        yield from _impossible_mode(config, settings, where)
+        if settings["precision"] == "bfloat16" and name in labels and not attacks.entry_of(name).constrained:
+            yield (
+                f"config key {where}.precision: bfloat16, but a flip of mode {name} counts as the search sees it; use "
+                f"float32 for it, with attack.overrides: {{{name}: {{precision: float32}}}}."
+            )
+
+
+def _impossible_mode(config: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> Iterator[str]:
+    """What cannot be in the settings of one mode, which stand at the key `where`."""
+    lambdas, hours = settings["lambdas"], settings["mutable_hours"]
+    if lambdas["low"] > lambdas["high"]:
+        low, high = lambdas["low"], lambdas["high"]
+        yield f"config key {where}.lambdas.low: {low} is larger than {where}.lambdas.high, {high}."
+    if lambdas["count"] == 1 and lambdas["low"] != lambdas["high"]:
+        yield f"config key {where}.lambdas.count: one lambda needs {where}.lambdas.low equal to {where}.lambdas.high."
+    if lambdas["count"] > 1 and lambdas["low"] == lambdas["high"]:
+        yield f"config key {where}.lambdas.count: several lambdas need {where}.lambdas.low below {where}.lambdas.high."
+    if hours is not None and not hours[0] <= hours[1] < config["features"]["window_hours"]:
+        last = config["features"]["window_hours"] - 1
+        yield f"config key {where}.mutable_hours: {hours}; expected the first and the last hour, out of 0 to {last}."
+    if not isinstance(settings["mutable"], str):
+        known = load_variables(config["source"]["profile"], table_kind(config))
+        names = [variable.name for variable in known if variable.group != DEMOGRAPHIC]
+        for name in settings["mutable"]:
+            if name not in names:
+                yield f"config key {where}.mutable: {name!r} is no variable to change; expected {', '.join(names)}."
 
 
 def _alike(models: Sequence[str]) -> Iterator[str]:
@@ -279,6 +300,12 @@ def _impossible_for_source(config: Mapping[str, Any]) -> Iterator[str]:
 def _impossible_for_audit(config: Mapping[str, Any]) -> Iterator[str]:
     """Mistakes that cannot be made on purpose with the other keys as they are."""
     made, window = config["audit"]["mistakes"], config["features"]["window_hours"]
+    first = next((mode for mode in config["attack"]["modes"] if not attacks.is_baseline(mode)), "ista")
+    if LOOK_AHEAD_INTERPOLATION in made and attacks.needs_measurements(first):
+        yield (
+            f"config key attack.modes: {first} changes recorded values, which look_ahead_interpolation has filled; put "
+            "a mode that changes cells, for example ista, first."
+        )
     if made and AUDITED not in config["training"]["models"]:
         yield f"config key audit.mistakes: they are made with model {AUDITED}; add it to training.models."
     if made and config["training"]["inputs"] != "values":

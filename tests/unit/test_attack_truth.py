@@ -247,7 +247,7 @@ SETTINGS = {
     "lambdas": {"count": 3, "low": 0.0005, "high": 0.015}, "steps": 60, "rate": 0.05, "kappa": KAPPA,
     "mutable": "observed", "max_stays": None, "shards": 1, "prune": False, "chunk_rows": None, "device": "cpu",
     "path": "auto",
-    "precision": "float32",
+    "precision": "float32", "mutable_hours": None,
 }  # fmt: skip
 
 

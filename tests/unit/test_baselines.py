@@ -20,6 +20,7 @@ HOURS, FEATURES = 6, 4
 MAGNITUDES = np.array([0.3, 0.2, 0.1])
 MUTABLE = np.ones((HOURS, FEATURES), dtype=bool)
 MUTABLE[:, 3] = False
+LOW, HIGH = -0.5 * MUTABLE, 0.5 * MUTABLE
 GRADIENT = np.random.default_rng(0).normal(size=(HOURS, FEATURES))
 
 
@@ -28,36 +29,35 @@ def random():
 
 
 def test_random_cells_take_the_same_magnitudes():
-    change = random_cells(MAGNITUDES, GRADIENT, MUTABLE, random())
+    change = random_cells(MAGNITUDES, GRADIENT, LOW, HIGH, random())
     assert sorted(np.abs(change[change != 0])) == pytest.approx(sorted(MAGNITUDES))
     assert not change[:, 3].any()
-    places = [
-        tuple(np.argwhere(random_cells(MAGNITUDES, GRADIENT, MUTABLE, np.random.default_rng(i)))[0]) for i in range(60)
-    ]
+    draws = (random_cells(MAGNITUDES, GRADIENT, LOW, HIGH, np.random.default_rng(seed)) for seed in range(60))
+    places = [tuple(np.argwhere(draw)[0]) for draw in draws]
     assert len(set(places)) > 5, "the cells must be drawn anew"
 
 
 def test_noise_reaches_every_mutable_cell_and_the_same_sum():
-    change = random_noise(MAGNITUDES, GRADIENT, MUTABLE, random())
+    change = random_noise(MAGNITUDES, GRADIENT, LOW, HIGH, random())
     assert ((change != 0) == MUTABLE).all()
     assert np.abs(change).sum() == pytest.approx(0.6)
 
 
 def test_the_gradient_sign_steps_evenly_against_the_gradient():
-    change = gradient_sign(MAGNITUDES, GRADIENT, MUTABLE, random())
+    change = gradient_sign(MAGNITUDES, GRADIENT, LOW, HIGH, random())
     np.testing.assert_allclose(change[MUTABLE], -np.sign(GRADIENT[MUTABLE]) * 0.6 / MUTABLE.sum())
     assert not change[~MUTABLE].any()
 
 
 def test_the_last_hours_first():
-    change = last_hours(MAGNITUDES, GRADIENT, MUTABLE, random())
+    change = last_hours(MAGNITUDES, GRADIENT, LOW, HIGH, random())
     assert sorted(map(tuple, np.argwhere(change))) == [(5, 0), (5, 1), (5, 2)]
     assert change[5, 2] == pytest.approx(-np.sign(GRADIENT[5, 2]) * 0.3)
 
 
 @pytest.mark.parametrize("baseline", [random_cells, random_noise, gradient_sign, last_hours])
 def test_with_no_cell_to_change_nothing_changes(baseline):
-    assert not baseline(MAGNITUDES, GRADIENT, np.zeros_like(MUTABLE), random()).any()
+    assert not baseline(MAGNITUDES, GRADIENT, 0.0 * LOW, 0.0 * HIGH, random()).any()
 
 
 def test_the_budget_is_that_of_the_selected_attacks(tmp_path):
@@ -117,3 +117,15 @@ def test_a_sum_that_the_gradient_sign_raises_flips():
     """All cells rise by 0.6 in all, 0.3 is missing: every stay flips; random signs would not."""
     _, flipped = perturbed(made_up(), gradient_sign)
     assert flipped.all()
+
+
+@pytest.mark.parametrize("baseline", [random_cells, random_noise, gradient_sign, last_hours])
+def test_the_whole_budget_is_spent_where_there_is_room(baseline):
+    """Cells at the end of their range go the other way, or others take their part; the limits hold."""
+    draws = np.random.default_rng(8)
+    for _ in range(40):
+        values = np.where(draws.random((HOURS, FEATURES)) < 0.4, draws.integers(0, 2, (HOURS, FEATURES)), 0.5)
+        low, high = -values * MUTABLE, (1 - values) * MUTABLE
+        change = baseline(MAGNITUDES, draws.normal(size=(HOURS, FEATURES)), low, high, draws)
+        assert (change >= low).all() and (change <= high).all()
+        assert np.abs(change).sum() == pytest.approx(0.6, abs=1e-6)

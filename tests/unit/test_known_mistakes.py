@@ -187,7 +187,7 @@ def test_01_training_and_attack_read_48_hours_of_19_variables():
         with watching(nn.LSTM, look):
             made = trained_on(cohort, epochs=1)
             in_training = len(passes)
-            attacked(cohort, made, "ista", steps=2, chunk_rows=8)
+            attacked(cohort, made, "ista", steps=2, chunk_rows=8, path="autograd")
     finally:  # a wrong shape may end the training, too
         assert set(passes) == {(True, (48, 19))}
     assert 0 < in_training < len(passes)

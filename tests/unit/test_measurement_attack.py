@@ -1,87 +1,89 @@
-"""Attacks on recorded values, judged from the raw record: edited, averaged, imputed, scaled and predicted anew."""
+"""The measurement-level attack: the same in any company, and verified on the edited record by the ordinary route."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from test_single import model_and_victims
 
 from ehr_attack.attacks import load_mode
-from ehr_attack.attacks.engine import Victims, search
-from ehr_attack.attacks.gradients.autograd import margins
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.mode import SearchSettings
-from ehr_attack.attacks.single import scan
-from ehr_attack.attacks.verification import Judge
-from ehr_attack.models.lstm import LSTMClassifier
 from ehr_attack.progress import Progress
-from record_builder import NAMES, made_up, slow_means
+from record_builder import VARIABLES, Cohort, made_up, slow_means
 
-KAPPA = 0.01
-STAYS = 14
-
-
-def attacked(imputation, mode_name):
-    """A cohort with a random model, its victims, and what an attack on their records found and the judge made of it."""
-    cohort = made_up(7, imputation, stays=STAYS, hours=8)
-    inputs = torch.from_numpy(cohort.preprocessing.apply(cohort.values, cohort.carry_in, cohort.n_hours))
-    torch.manual_seed(3)
-    model = LSTMClassifier(len(NAMES), hidden_size=8, dense_size=6)
-    lengths = torch.from_numpy(cohort.n_hours)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3.0)
-        logits = model(inputs, lengths)
-        model.output.bias[1] -= (logits[:, 1] - logits[:, 0]).median()
-        labels = model(inputs, lengths).argmax(dim=1)
-    victims = Victims(inputs, lengths, labels, torch.ones(inputs.shape, dtype=torch.bool))
-    space, record = cohort.space, cohort.record
-    with Progress("attack", STAYS) as progress:
-        if mode_name == "single":
-            results = scan(
-                lambda *rows: margins(model, *rows), space, record, victims,
-                levels=5, chunk_rows=16, kappa=KAPPA, progress=progress,
-            )  # fmt: skip
-            rows = [result.finished() for result in results]
-        else:
-            settings = SearchSettings(lambdas=(float("nan"),), steps=150, rate=0.02, kappa=KAPPA, chunk_rows=16)
-            rows = list(search(model, victims, load_mode(mode_name), settings, progress, space=space))
-
-    def feasible(stays, point, outward):
-        return torch.from_numpy(record.rounded(stays.numpy(), point.numpy(), outward))
-
-    judge = Judge(model, victims, space, feasible, constrained=True, kappa=KAPPA, chunk_rows=16)
-    return cohort, model, victims, [judge.judge(block) for block in rows]
+SETTINGS = SearchSettings((float("nan"),), steps=60, rate=0.02, kappa=0.01, chunk_rows=8)
+STAYS = 12
 
 
-@pytest.mark.parametrize("imputation", ["forward", "linear"])
-@pytest.mark.parametrize("mode_name", ["measurement", "single"])
-def test_what_counts_as_a_flip_is_one_of_the_edited_record(imputation, mode_name):
-    cohort, model, victims, blocks = attacked(imputation, mode_name)
-    double = model.double()
-    flipped = 0
-    for judged in blocks:
-        for row, stay in enumerate(judged.found.stay.tolist()):
-            whole = np.array([stay])
-            edited = cohort.events.value.copy()
-            edited[stay] = cohort.record.value_after(whole, judged.point[[row]].numpy())[0]
-            assert (edited[stay] != cohort.events.value[stay])[cohort.events.real[stay]].sum() == (
-                int((judged.point[row] != 0).sum())
-            )
-            values = slow_means(cohort.events, edited)
-            inputs = cohort.preprocessing.apply(values, cohort.carry_in, cohort.n_hours)[whole]
-            with torch.no_grad():
-                logits = double(torch.from_numpy(inputs).double(), victims.lengths[whole])[0]
-            margin = float(logits[1] - logits[0]) * (1 - 2 * int(victims.labels[stay]))
-            assert margin == pytest.approx(float(judged.margin[row]), abs=1e-5)
-            assert bool(judged.success[row]) == (margin > KAPPA)
-            flipped += bool(judged.success[row])
-            changed = int((judged.point[row] != 0).sum())
-            assert changed <= (1 if mode_name == "single" else cohort.events.size)
-    assert STAYS / 4 < flipped < STAYS  # the first stay has nothing recorded
+def one_stay(cohort: Cohort, stay: int) -> Cohort:
+    """The cohort of one stay, whose values are padded to no others."""
+    events = cohort.events
+    size = max(1, int(events.real[stay].sum()))
+    rows = {
+        name: getattr(events, name)[stay : stay + 1, :size]
+        for name in ("hours", "hour", "feature", "value", "rank", "in_cell")
+    }
+    return dataclasses.replace(
+        cohort,
+        events=dataclasses.replace(events, **rows),
+        values=cohort.values[stay : stay + 1],
+        carry_in=cohort.carry_in[stay : stay + 1],
+        n_hours=cohort.n_hours[stay : stay + 1],
+    )
 
 
-@pytest.mark.parametrize("imputation", ["forward", "linear"])
-def test_the_search_flips_what_a_single_value_flips(imputation):
-    _, _, _, searched = attacked(imputation, "measurement")
-    _, _, _, scanned = attacked(imputation, "single")
-    by_search = {int(stay) for block in searched for stay in block.found.stay[block.success]}
-    by_scan = {int(stay) for block in scanned for stay in block.found.stay[block.success]}
-    assert by_scan <= by_search
+def attacked(cohort, model, victims):
+    """Of each stay its point and whether it flipped."""
+    with Progress("test", 1, quiet=True) as progress:
+        blocks = list(search(model, victims, load_mode("measurement"), SETTINGS, progress, space=cohort.space))
+    found = {}
+    for block in blocks:
+        for row, stay in enumerate(block.stay.tolist()):
+            found[stay] = (block.point[row].numpy(), bool(block.flipped[row]))
+    return found
+
+
+@pytest.fixture(scope="module", params=["forward", "linear"])
+def case(request):
+    cohort = made_up(7, request.param, stays=STAYS, hours=8)
+    model, victims = model_and_victims(cohort)
+    return cohort, model, victims, attacked(cohort, model, victims)
+
+
+def test_a_stay_alone_and_among_others_gives_the_same_bits(case):
+    cohort, model, victims, together = case
+    for stay in range(STAYS):
+        alone = attacked(one_stay(cohort, stay), model, victims.subset(torch.tensor([stay])))[0]
+        size = len(alone[0])
+        assert alone[1] == together[stay][1]
+        assert np.array_equal(alone[0], together[stay][0][:size]) and not together[stay][0][size:].any()
+
+
+def test_flips_hold_when_the_edited_record_is_made_into_features_anew(case):
+    """Independent of the space: edit the values, average, impute, scale and predict."""
+    cohort, model, victims, together = case
+    assert any(flipped for _, flipped in together.values())
+    for stay, (point, flipped) in together.items():
+        scale = cohort.preprocessing.scale[cohort.events.feature]
+        value = cohort.events.value + point * scale * (np.arange(STAYS) == stay)[:, None]
+        inputs = cohort.preprocessing.apply(slow_means(cohort.events, value), cohort.carry_in, cohort.n_hours)
+        with torch.no_grad():
+            logits = model(torch.from_numpy(inputs), victims.lengths)[stay]
+        label = int(victims.labels[stay])
+        margin = float(logits[1 - label] - logits[label])
+        assert (margin > SETTINGS.kappa - 1e-4) == flipped
+
+
+def test_a_stay_with_nothing_recorded_is_not_flipped(case):
+    point, flipped = case[3][0]  # the builder's first stay
+    assert not point.any() and not flipped
+
+
+def test_values_that_may_not_change_do_not(case):
+    """Sodium never varied in training: it is no variable to change."""
+    cohort, _, _, together = case
+    sodium = [variable.name for variable in VARIABLES].index("sodium")
+    for stay, (point, _) in together.items():
+        assert not point[cohort.events.feature[stay] == sodium].any()

@@ -167,16 +167,16 @@ def test_a_stay_with_nothing_recorded_cannot_change():
 
 
 @pytest.mark.parametrize("n_stays", [0, 2])
-def test_stays_without_any_value_at_all_have_a_space_of_size_0(n_stays):
+def test_stays_without_any_value_at_all_have_a_space_of_padding(n_stays):
     nothing, n_hours = np.empty(0, dtype=np.int64), np.full(n_stays, 3)
     events = events_of(nothing, nothing * 1.0, nothing, nothing * 1.0, n_stays=n_stays, n_hours=3, n_features=5)
     values = np.full((n_stays, 3, 5), np.nan, dtype=np.float32)
     cohort = Cohort(preprocessing_of("linear"), events, values, values[:, 0], n_hours)
-    stays, point = torch.arange(n_stays).flip(0), torch.zeros(n_stays, 0)
+    stays, point = torch.arange(n_stays).flip(0), torch.zeros(n_stays, 1)
     expected = cohort.preprocessing.apply(values, values[:, 0], n_hours)
     assert np.array_equal(cohort.space.features(stays, point).numpy(), expected)
-    assert cohort.space.pull(stays, point, torch.ones(n_stays, 3, 5)).shape == (n_stays, 0)
-    assert cohort.record.rounded(stays.numpy(), point.numpy()).shape == (n_stays, 0)
+    assert cohort.space.pull(stays, point, torch.ones(n_stays, 3, 5)).shape == (n_stays, 1)
+    assert not cohort.record.rounded(stays.numpy(), point.numpy()).any()
 
 
 def test_what_may_not_change_has_bounds_of_0():
@@ -237,6 +237,6 @@ def test_events_have_the_hourly_means_of_the_features_table(tmp_path):
 def test_events_of_no_stay_are_empty(tmp_path):
     write_parquet(schemas.MEASUREMENTS.empty_table(), tmp_path / "measurements.parquet")
     events = load_events(tmp_path / "measurements.parquet", np.array([5]), np.array([4]), NAMES, 4)
-    assert (events.value.shape, np.isnan(events.means()).all()) == ((1, 0), True)
+    assert (events.value.shape, events.real.any(), np.isnan(events.means()).all()) == ((1, 1), False, True)
     nobody = np.empty(0, dtype=np.int64)
-    assert load_events(tmp_path / "measurements.parquet", nobody, nobody, NAMES, 4).value.shape == (0, 0)
+    assert load_events(tmp_path / "measurements.parquet", nobody, nobody, NAMES, 4).value.shape == (0, 1)

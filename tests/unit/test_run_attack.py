@@ -133,6 +133,11 @@ def test_a_model_whose_logits_break_down_ends_without_a_flip():
         ({"mode": "measurement"}, "cannot be run here"),
         ({"mode": "nonsense"}, "expected one of sun2018, ista"),
         ({"path": "fused"}, "attack.path: fused was asked for"),
+        ({"mutable": torch.ones(2, 7, dtype=torch.bool)}, "mutable: shape"),
+        ({"lambdas": [-0.1]}, "expected a list of numbers from 0 up"),
+        ({"lambdas": [float("nan")]}, "expected a list of numbers from 0 up"),
+        ({"steps": 0}, "steps: 0; expected at least 1"),
+        ({"lengths": [9, 2], "labels": [0, 1]}, "lengths: expected one of 1 to 5"),
     ],
 )
 def test_what_does_not_fit_is_said(change, message):
@@ -215,3 +220,52 @@ def test_the_example_of_the_readme_runs(capsys):
 def test_the_doctest_of_run_attack():
     outcome = doctest.testmod(library)
     assert outcome.attempted > 4 and outcome.failed == 0
+
+
+def test_the_order_of_lambdas_does_not_matter():
+    model = Weighted()
+    found = [
+        run_attack(model, INPUTS, predictions(model), lambdas=np.array(grid), prune=True, progress=False)
+        for grid in ([5.0, 0.1, 0.02], [0.02, 0.1, 5.0])
+    ]
+    assert found[0].success_rate == 1.0
+    assert found[0].outcomes.equals(found[1].outcomes) and found[0].perturbations.equals(found[1].perturbations)
+
+
+def test_with_pruning_the_table_says_what_was_searched():
+    """At a lambda of 30 nothing ever moves: no search, nothing pruned; a large one fails and prunes those above it."""
+    model = Weighted()
+    grid = np.geomspace(0.5, 1.4, 40)
+    result = run_attack(model, INPUTS, predictions(model), lambdas=[*grid, 30.0], prune=True, progress=False)
+    rows = result.outcomes
+    assert rows["pruned"].any() and not rows.loc[rows["pruned"], ["flipped", "success"]].any().any()
+    first = rows[~rows["flipped"] & ~rows["pruned"]].groupby("sample")["lambda"].min()
+    assert (rows.loc[rows["pruned"], "lambda"] > rows.loc[rows["pruned"], "sample"].map(first)).all()
+    assert not rows.loc[rows["lambda"] == 30.0, "pruned"].any()
+
+
+def test_the_model_is_left_as_it_was():
+    """Gradients, dropout and dtype; inputs that ask for a gradient and optional further arguments do no harm."""
+
+    class WithState(Weighted):
+        def forward(self, inputs, state=None):
+            assert state is None, "only `lengths` may be passed on, and none were given"
+            return super().forward(inputs)
+
+    model = WithState().double().train()
+    labels = (model(INPUTS.double()).argmax(dim=1)).tolist()
+    result = run_attack(model, INPUTS.clone().requires_grad_(True), labels, progress=False)
+    assert result.success_rate == 1.0
+    assert model.weight.requires_grad and model.weight.dtype == torch.float64 and model.training
+
+
+def test_an_l0_attack_is_not_held_up_by_a_heavy_value_that_may_not_change():
+    model = Weighted(at=0.5)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([100.0, 0.0, 1.0, 0.5] + [0.0] * 11))
+    inputs = torch.zeros(1, TIME, FEATURES)
+    mutable = torch.ones(TIME, FEATURES, dtype=torch.bool)
+    mutable[0, 0] = False
+    result = run_attack(model, inputs, [0], mode="sigma_zero", mutable=mutable, progress=False)
+    assert result.success_rate == 1.0
+    assert result.perturbations[["time", "feature"]].to_numpy().tolist() == [[0, 2]]

@@ -57,16 +57,17 @@ MISTAKES = [
     Mistake(
         2, "Adam's first step of 0.1, zeroed by a threshold of 0.15",
         "attacks/ista.py",
-        "soft_threshold(perturbation - rate * gradient, rate * lambdas)",
-        "soft_threshold(perturbation - 0.1 * gradient.sign(), 0.15 + 0.0 * lambdas)",
+        'soft_threshold(state["point"] - rate * seen.gradient, rate * seen.lambdas)',
+        'soft_threshold(state["point"] - 0.1 * seen.gradient.sign(), 0.15 + 0.0 * seen.lambdas)',
         "test_02_the_default_settings_flip_nearly_every_stay[ista]",
     ),
     Mistake(
         2, "an optimiser's state that is kept from patient to patient",
         "attacks/ista.py",
-        "return soft_threshold(perturbation - rate * gradient,",
-        "step.momentum = 0.9 * getattr(step, 'momentum', 0.0) + 0.1 * gradient.mean(dim=0, keepdim=True)\n"
-        "    return soft_threshold(perturbation - rate * (gradient + step.momentum),",
+        'return {"point": soft_threshold(state["point"] - rate * seen.gradient,',
+        "kept = type(self)\n"
+        "        kept.drift = 0.9 * getattr(kept, 'drift', 0.0) + 0.1 * seen.gradient.mean(dim=0, keepdim=True)\n"
+        '        return {"point": soft_threshold(state["point"] - rate * (seen.gradient + kept.drift),',
         "test_02_a_result_depends_neither_on_the_order_nor_on_who_was_attacked_before[ista]",
     ),
     Mistake(
@@ -93,15 +94,15 @@ MISTAKES = [
     Mistake(
         3, "a threshold that is not scaled by the step size",
         "attacks/ista.py",
-        "rate * lambdas)",
-        "lambdas)",
+        "rate * seen.lambdas)",
+        "seen.lambdas)",
         "test_03_the_step_is_the_proximal_map_of_rate_times_lambda_l1",
     ),
     Mistake(
         3, "the gradient of the L2 norm for that of the L1 norm",
         "attacks/sun2018.py",
-        "lambdas * perturbation.sign()",
-        "lambdas * perturbation / perturbation.norm()",
+        "seen.lambdas * point.sign()",
+        "seen.lambdas * point / point.norm()",
         "test_03_the_published_step_by_hand",
     ),
     Mistake(
@@ -184,8 +185,8 @@ MISTAKES = [
     Mistake(
         7, "every success of a stay counted",
         "susceptibility.py",
-        '"feasible", "selected"]].any()',
-        '"feasible", "selected"]].sum()',
+        "for flag, count in flags.sum().items()",
+        "for flag, count in part[list(flags)].sum().items()",
         "test_07_success_is_counted_in_stays",
     ),
     Mistake(

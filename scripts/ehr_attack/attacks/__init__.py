@@ -24,7 +24,10 @@ CELLS, MEASUREMENTS, SINGLE, BASELINE = "cells", "measurements", "single", "base
 
 @dataclass(frozen=True)
 class ModeEntry:
-    """Where a mode is defined, its kind, and whether its attacks must be feasible (box, mutable cells, precision)."""
+    """Where a mode is defined, its kind, and whether its attacks must be feasible (box, mutable cells, precision).
+
+    Baselines keep to box and mutable cells, but any flip of theirs counts.
+    """
 
     where: str
     kind: str = CELLS
@@ -42,10 +45,10 @@ MODES = {
     "sigma_zero": ModeEntry("ehr_attack.attacks.sigma_zero:SigmaZero"),
     "measurement": ModeEntry("ehr_attack.attacks.sigma_zero:SigmaZero", MEASUREMENTS),
     "single": ModeEntry("ehr_attack.attacks.single:scan", SINGLE),
-    "random_cells": ModeEntry("ehr_attack.attacks.baselines:random_cells", BASELINE),
-    "random_noise": ModeEntry("ehr_attack.attacks.baselines:random_noise", BASELINE),
-    "gradient_sign": ModeEntry("ehr_attack.attacks.baselines:gradient_sign", BASELINE),
-    "last_hours": ModeEntry("ehr_attack.attacks.baselines:last_hours", BASELINE),
+    "random_cells": ModeEntry("ehr_attack.attacks.baselines:random_cells", BASELINE, constrained=False),
+    "random_noise": ModeEntry("ehr_attack.attacks.baselines:random_noise", BASELINE, constrained=False),
+    "gradient_sign": ModeEntry("ehr_attack.attacks.baselines:gradient_sign", BASELINE, constrained=False),
+    "last_hours": ModeEntry("ehr_attack.attacks.baselines:last_hours", BASELINE, constrained=False),
 }
 
 

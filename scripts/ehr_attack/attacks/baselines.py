@@ -1,8 +1,9 @@
 """Baselines: changes as large as those of a real attack on the same stay, put where chance or a rule of thumb says.
 
-An attack is worth its name when these flip next to nothing at the same budget. Each function gets the stays, the
-gradient of logit_y - logit_t at the unchanged records, and the budget of each stay: the magnitudes of the cells that
-the attack to match has changed. It returns the changes, before they are drawn into the box.
+An attack is worth its name when these flip next to nothing at the same budget. Each function gets the budget of a stay,
+the magnitudes of the cells that the attack to match has changed; the gradient of logit_y - logit_t at the unchanged
+record; and how far each cell may change, down and up. It returns the changes, inside these limits. A baseline is judged
+generously: any flip counts, rounded to charted units or not.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +17,11 @@ from ehr_attack.attacks.selection import ROW_KEY
 from ehr_attack.storage import read_frame
 
 _Floats = npt.NDArray[np.float64]
-Baseline = Callable[[_Floats, _Floats, npt.NDArray[np.bool_], np.random.Generator], _Floats]
-"""(magnitudes (k,), gradient (hours, features), mutable, random) -> changes (hours, features), scaled units."""
+Baseline = Callable[[_Floats, _Floats, _Floats, _Floats, np.random.Generator], _Floats]
+"""(magnitudes (k,), gradient, low, high (each (hours, features)), random) -> changes (hours, features), scaled units;
+low <= 0 <= high, both 0 where nothing may change."""
+
+_BISECTIONS = 60
 
 
 @dataclass(frozen=True)
@@ -44,42 +48,68 @@ def _falling(cells: pd.DataFrame) -> Sequence[tuple[int, _Floats]]:
 
 
 def random_cells(
-    magnitudes: _Floats, gradient: _Floats, mutable: npt.NDArray[np.bool_], random: np.random.Generator
+    magnitudes: _Floats, gradient: _Floats, low: _Floats, high: _Floats, random: np.random.Generator
 ) -> _Floats:
-    """The same magnitudes in as many random cells, up or down at random."""
-    free = np.flatnonzero(mutable)
+    """The same magnitudes in as many random cells, up or down at random as far as there is room."""
+    free = np.flatnonzero((low != 0) | (high != 0))
     cells = random.choice(free, size=min(len(magnitudes), len(free)), replace=False)
-    signs = random.choice([-1.0, 1.0], size=len(cells))
-    return _placed(cells, magnitudes[: len(cells)] * signs, mutable.shape)
+    wanted = magnitudes[: len(cells)]
+    signs = _towards_room(random.choice([-1.0, 1.0], size=len(cells)), wanted, low.ravel()[cells], high.ravel()[cells])
+    return _placed(cells, signs * wanted, low, high)
 
 
 def random_noise(
-    magnitudes: _Floats, gradient: _Floats, mutable: npt.NDArray[np.bool_], random: np.random.Generator
+    magnitudes: _Floats, gradient: _Floats, low: _Floats, high: _Floats, random: np.random.Generator
 ) -> _Floats:
-    """Gaussian noise in every cell, scaled to the same sum of magnitudes."""
-    noise = random.standard_normal(mutable.shape) * mutable
-    total = np.abs(noise).sum()
-    return noise * (magnitudes.sum() / total) if total else noise
+    """Gaussian noise in every cell, of the same sum of magnitudes."""
+    noise = random.standard_normal(low.shape)
+    noise = _towards_room(np.sign(noise), np.zeros_like(noise), low, high) * np.abs(noise)
+    return _scaled(noise, float(magnitudes.sum()), low, high)
 
 
 def gradient_sign(
-    magnitudes: _Floats, gradient: _Floats, mutable: npt.NDArray[np.bool_], random: np.random.Generator
+    magnitudes: _Floats, gradient: _Floats, low: _Floats, high: _Floats, random: np.random.Generator
 ) -> _Floats:
-    """The fast gradient sign method (Goodfellow et al., ICLR 2015): every cell by the same step, the same sum."""
-    signs = -np.sign(gradient) * mutable
-    count = np.count_nonzero(signs)
-    return signs * (magnitudes.sum() / count) if count else signs
+    """The fast gradient sign method (Goodfellow et al., ICLR 2015): every cell by the same step, of the same sum."""
+    return _scaled(-np.sign(gradient), float(magnitudes.sum()), low, high)
 
 
 def last_hours(
-    magnitudes: _Floats, gradient: _Floats, mutable: npt.NDArray[np.bool_], random: np.random.Generator
+    magnitudes: _Floats, gradient: _Floats, low: _Floats, high: _Floats, random: np.random.Generator
 ) -> _Floats:
     """The same magnitudes in as many cells of the latest hours, along the gradient: what matters is the latest."""
-    cells = np.flatnonzero(mutable)[::-1][: len(magnitudes)]
-    return _placed(cells, -np.sign(gradient.ravel()[cells]) * magnitudes[: len(cells)], mutable.shape)
+    signs = -np.sign(gradient)
+    cells = np.flatnonzero(_room(signs, low, high) > 0)[::-1][: len(magnitudes)]
+    return _placed(cells, signs.ravel()[cells] * magnitudes[: len(cells)], low, high)
 
 
-def _placed(cells: npt.NDArray[np.int64], changes: _Floats, shape: tuple[int, ...]) -> _Floats:
-    placed = np.zeros(shape)
+def _room(signs: _Floats, low: _Floats, high: _Floats) -> _Floats:
+    """How far each entry may go in the direction of its sign; 0 where that is 0."""
+    return np.where(signs > 0, high, np.where(signs < 0, -low, 0.0))
+
+
+def _towards_room(signs: _Floats, wanted: _Floats, low: _Floats, high: _Floats) -> _Floats:
+    """The signs, turned around where there is no room for what is wanted but more on the other side."""
+    here, there = _room(signs, low, high), _room(-signs, low, high)
+    turned: _Floats = np.where((here <= wanted) & (there > here), -signs, signs)
+    return turned
+
+
+def _scaled(direction: _Floats, total: float, low: _Floats, high: _Floats) -> _Floats:
+    """The multiple of `direction` that, cut off at the limits, sums up to `total`; at most the limits themselves."""
+    room, size = _room(direction, low, high), np.abs(direction)
+    least, most = 0.0, total / max(float(size[room > 0].min(initial=np.inf)), 1e-12)
+    for _ in range(_BISECTIONS):
+        middle = (least + most) / 2
+        if np.minimum(middle * size, room).sum() < total:
+            least = middle
+        else:
+            most = middle
+    cut: _Floats = np.sign(direction) * np.minimum(most * size, room)
+    return cut
+
+
+def _placed(cells: npt.NDArray[np.int64], changes: _Floats, low: _Floats, high: _Floats) -> _Floats:
+    placed = np.zeros(low.shape)
     placed.ravel()[cells] = changes
-    return placed
+    return np.clip(placed, low, high)

@@ -1,7 +1,8 @@
 """EAD, the elastic-net attack (Chen et al., AAAI 2018): accelerated proximal gradient (FISTA), best iterate kept.
 
 It minimises max(logit_y - logit_t, -kappa) + lambda (|d|_1 + |d|_2^2 / beta). The paper writes c f + |d|_2^2 +
-beta |d|_1 and searches c; here the grid of lambdas = beta / c takes that part.
+beta |d|_1 and searches c; here the grid of lambdas = beta / c takes that part. The flip is looked for where the
+gradient is taken, at the extrapolated y, so that a step costs one forward pass; the paper looks at x.
 """
 
 from typing import ClassVar

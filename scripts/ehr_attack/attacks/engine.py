@@ -79,7 +79,8 @@ class FinishedRows:
     steps: int64, updates made; flipped: bool, by the mode's float32 rule; margin: float32, logit_t - logit_y at
     `point`; falling, vanished, stuck: bool, of a row without a flip: its margin still grew at the last step; its
     gradient is zero; its last step changed nothing but was held by a bound. pruned: bool, not searched, because a
-    smaller lambda of the stay failed; audited: bool, searched all the same.
+    smaller lambda of the stay failed; audited: bool, searched all the same; rested: bool, not searched, because its
+    first update leaves it at zero.
     """
 
     stay: Tensor
@@ -93,6 +94,7 @@ class FinishedRows:
     stuck: Tensor
     pruned: Tensor
     audited: Tensor
+    rested: Tensor
 
 
 def search(
@@ -154,7 +156,7 @@ class _Search:
         """All rows, in blocks."""
         resting = self._resting()
         queue = RowQueue(self._victims, self._settings, resting)
-        yield from self._unmoved(resting.nonzero().flatten(), pruned=False, queue=queue)
+        yield from self._unmoved(resting.nonzero().flatten(), pruned=False)
         held: list[FinishedRows] = []
         count = 0
         for block in self._moving(queue):
@@ -165,8 +167,6 @@ class _Search:
                 held, count = [], 0
         if held:
             yield joined(held)
-        for pruned in queue.pruned():
-            yield from self._unmoved(pruned, pruned=True, queue=queue)
 
     def _moving(self, queue: RowQueue) -> Iterator[FinishedRows]:
         batch = _Batch(self, queue.take(self._settings.chunk_rows))
@@ -179,6 +179,8 @@ class _Search:
             self._report(finished)
             yield finished
             batch.fill(leaving, queue.take(len(leaving)))
+            for rows in queue.passed_over():
+                yield from self._unmoved(rows, pruned=True)
 
     def _report(self, finished: FinishedRows) -> None:
         self._searched += len(finished.stay)
@@ -232,7 +234,7 @@ class _Search:
         blocks = torch.split(rows, _ROWS_A_BLOCK)
         return torch.cat([~self.first_step(block)["point"].any(dim=1) for block in blocks])
 
-    def _unmoved(self, rows: Tensor, *, pruned: bool, queue: RowQueue) -> Iterator[FinishedRows]:
+    def _unmoved(self, rows: Tensor, *, pruned: bool) -> Iterator[FinishedRows]:
         """Rows that stay at zero: as if all steps had been made, without a flip; or not searched at all."""
         for block in torch.split(rows, _ROWS_A_BLOCK):
             if not len(block):
@@ -249,9 +251,10 @@ class _Search:
                 margin=self._clean_margin[stays],
                 falling=no,
                 vanished=no if pruned else self._clean_gradient[stays].abs().amax(dim=1) <= _VANISHED,
-                stuck=no if pruned else (self._space_is_closed(stays)),
+                stuck=no if pruned or not self._mode.constrained else self._space_is_closed(stays),
                 pruned=torch.full_like(no, pruned),
-                audited=no if pruned else queue.audited(block),
+                audited=no,
+                rested=torch.full_like(no, not pruned),
             )
 
     def _space_is_closed(self, stays: Tensor) -> Tensor:
@@ -380,6 +383,7 @@ class _Batch:
             stuck=failed & sound & held.all(dim=1) & self._search.mode.constrained,
             pruned=torch.zeros_like(flipped),
             audited=queue.audited(self._row[leaving]),
+            rested=torch.zeros_like(flipped),
         )
 
     def advance(self, margin: Tensor, gradient: Tensor) -> None:

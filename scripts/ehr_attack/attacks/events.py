@@ -144,7 +144,7 @@ def _padded(columns: dict[str, npt.NDArray[Any]], n_stays: int, n_hours: int, n_
     group = (stay * n_hours + hour) * n_features + feature
     rank, in_cell = _places(group)
     position, _ = _places(stay)
-    shape = (n_stays, int(position.max(initial=-1)) + 1)
+    shape = (n_stays, max(1, int(position.max(initial=-1)) + 1))  # at least padding, so that nothing has no size
 
     def spread(flat: npt.NDArray[Any], padding: float) -> npt.NDArray[Any]:
         full = np.full(shape, padding, dtype=flat.dtype)

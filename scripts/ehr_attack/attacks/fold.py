@@ -1,5 +1,6 @@
 """Attacking the held-out stays of one fold, or one shard of them: search, verification, tables."""
 
+import dataclasses
 import functools
 import itertools
 import logging
@@ -175,6 +176,7 @@ def _targets(attack: FoldAttack, model: torch.nn.Module, settings: SearchSetting
     fixed = [variable.name for variable in attack.variables if not variable.mutable]
     n_hours = cohort.features.n_hours[stays]
     mutable = mutable_cells(attack.settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
+    mutable &= _chosen_hours(attack, np.arange(mutable.shape[1]))[None, :, None]
     n_values = len(checkpoint.preprocessing.variable_names)
     victims = Victims(
         inputs=torch.from_numpy(inputs[part, :, :n_values]),
@@ -238,6 +240,7 @@ def _measured(
     names = preprocessing.variable_names
     events = load_events(attack.measurements, features.stay_ids[stays], n_hours, names, values.shape[1])
     record = ChartedRecord.of(preprocessing, attack.variables, events, attack.settings["mutable"])
+    record = dataclasses.replace(record, mutable=record.mutable & _chosen_hours(attack, events.hour))
     device = victims.inputs.device
     space = MeasurementSpace.of(preprocessing, record, values, carry_in, n_hours, device)
 
@@ -245,6 +248,12 @@ def _measured(
         return torch.from_numpy(record.rounded(of.cpu().numpy(), point.cpu().numpy(), outward)).to(device)
 
     return _Targets(stays, observed, victims, space, feasible, space.cell_delta, on, record)
+
+
+def _chosen_hours(attack: FoldAttack, hours: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of `hours` the config lets an attack change."""
+    first, last = attack.settings["mutable_hours"] or (0, np.iinfo(np.int64).max)
+    return np.asarray((hours >= first) & (hours <= last))
 
 
 def _context(attack: FoldAttack, targets: _Targets, settings: SearchSettings) -> AttackContext:

@@ -1,8 +1,9 @@
 """Attacks on any two-class torch model of time series, without this project's data or workflow."""
 
-import inspect
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from ehr_attack.attacks import CELLS, CHUNK_ROWS, MODES, entry_of, load_mode
 from ehr_attack.attacks.engine import Victims, in_chunks, search
 from ehr_attack.attacks.gradients import freeze, gradient_path
 from ehr_attack.attacks.mode import Mode, SearchSettings
+from ehr_attack.attacks.queue import left_out
 from ehr_attack.attacks.space import CellSpace
 from ehr_attack.attacks.verification import Judge
 from ehr_attack.errors import UserError
@@ -22,7 +24,32 @@ from ehr_attack.progress import Progress
 LAMBDAS = tuple(np.geomspace(0.0005, 0.015, 25).tolist())
 """The grid of Sun et al. (KDD 2018), on the scale of mode `sun2018`; the other modes multiply it by a factor."""
 
-_ROW_COLUMNS = ["sample", "lambda"]
+
+@dataclass(frozen=True)
+class _Block:
+    """Judged rows; row, entry, delta: the entries of their points that are not 0."""
+
+    stay: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int64]
+    flags: Mapping[str, npt.NDArray[np.bool_]]
+    steps: npt.NDArray[np.int64]
+    margin: npt.NDArray[np.float64]
+    row: npt.NDArray[np.int64]
+    entry: npt.NDArray[np.int64]
+    delta: npt.NDArray[np.float64]
+
+    def frame(self) -> pd.DataFrame:
+        columns = {"stay": self.stay, "position": self.position, **self.flags, "steps": self.steps}
+        return pd.DataFrame(columns | {"margin": self.margin})
+
+    def cells(self) -> pd.DataFrame:
+        where = {"stay": self.stay[self.row], "position": self.position[self.row]}
+        return pd.DataFrame(where | {"entry": self.entry, "delta": self.delta})
+
+
+_FLAGS = ("flipped", "flipped_float64", "success", "pruned", "audited", "rested")
+_NO_CELLS = pd.DataFrame({"stay": 0, "position": 0, "entry": 0, "delta": 0.0}, index=[])
+_NO_ROWS = pd.DataFrame({"stay": 0, "position": 0, **dict.fromkeys(_FLAGS, False), "steps": 0, "margin": 0.0}, index=[])
 
 
 @dataclass(frozen=True)
@@ -31,7 +58,8 @@ class AttackResult:
 
     outcomes: one row a sample and lambda: sample (position in the inputs), label, lambda (NaN where the mode has none),
     flipped (by the mode's own float32 rule), flipped_float64 (recomputed alone), success (in the box and the mutable
-    cells, recomputed alone; in mode `sun2018`, flipped), steps, margin (logit_t - logit_y), l1, linf, n_changed.
+    cells, recomputed alone; in mode `sun2018`, flipped), steps, margin (logit_t - logit_y), l1, linf, n_changed; with
+    `prune`, pruned (not searched) and audited (searched although a smaller lambda failed).
     perturbations: one row a changed cell of a success: sample, lambda, time, feature, delta.
     n_samples, n_correct: samples given, and of them those classified correctly, which alone are attacked.
     """
@@ -68,7 +96,7 @@ def run_attack(
     labels: Tensor | npt.ArrayLike,
     *,
     mode: str | Mode = "ista",
-    lambdas: Sequence[float] | None = None,
+    lambdas: Sequence[float] | npt.NDArray[np.floating[Any]] | None = None,
     steps: int = 100,
     rate: float = 0.02,
     kappa: float = 0.01,
@@ -83,8 +111,8 @@ def run_attack(
 ) -> AttackResult:
     """Find small changes of `inputs` that turn the model's correct predictions around.
 
-    model: maps (batch, time, feature), and (batch,) lengths if it takes a second argument, to two logits a row (or to
-    one, of class 1 against class 0); its parameters are frozen. inputs: float (samples, time, feature). labels: 0 or 1
+    model: maps (batch, time, feature), with `lengths` also their (batch,), to two logits a row (or to one, of class 1
+    against class 0); it is left as it was. inputs: float (samples, time, feature). labels: 0 or 1
     (samples,). mode: the name of one that varies cells (`ista`, `ead`, `fmn_l1`, `sigma_zero`, `sun2018`), or a `Mode`
     of your own. lambdas: weights of the sparse term, on the scale of the mode; None: 25 of them. steps, rate, kappa:
     updates before giving up, step size, margin of the logits that a flip must pass. mutable: bool, what may change, of
@@ -111,15 +139,16 @@ def run_attack(
     """
     where = torch.device(device) if device is not None else _device_of(model)
     kind = _checked_mode(mode)
-    adapted = _Adapted(model.to(where))
     victims = _victims(inputs, labels, mutable, lengths, where)
     _check_finite(model)
+    adapted = _Adapted(copy.deepcopy(model).to(where).float(), lengths is not None)
     freeze(adapted)
     chunk = chunk_rows or CHUNK_ROWS.get(where.type, CHUNK_ROWS["cpu"])
     correct = _correct(adapted, victims, chunk)
     attacked = victims.subset(correct)
-    factor = kind.lambda_factor(rate)
-    grid = (float("nan"),) if factor is None else tuple(lambdas or [factor * weight for weight in LAMBDAS])
+    grid = _grid(lambdas, kind.lambda_factor(rate))
+    if steps < 1:
+        raise UserError(f"steps: {steps}; expected at least 1.")
     settings = SearchSettings(
         lambdas=grid,
         steps=steps,
@@ -128,18 +157,18 @@ def run_attack(
         chunk_rows=chunk,
         prune=prune and len(grid) > 1,
     )
-    rows = _attacked(adapted, attacked, kind, settings, box, path, progress) if len(correct) else []
+    blocks = _attacked(adapted, attacked, kind, settings, box, path, progress) if len(correct) else iter(())
     time, feature = victims.inputs.shape[1:]
-    return _result(rows, correct.cpu().numpy(), attacked, grid, len(victims.inputs), (time, feature))
+    outcomes, perturbations = _tables(list(blocks), correct.cpu().numpy(), attacked, settings, feature)
+    return AttackResult(outcomes, perturbations, len(victims.inputs), len(correct), (time, feature))
 
 
 class _Adapted(nn.Module):
     """The user's model with lengths that it may not take, and with one logit made two."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, with_lengths: bool) -> None:
         super().__init__()
-        self.model = model
-        self._with_lengths = len(inspect.signature(model.forward).parameters) > 1
+        self.model, self._with_lengths = model, with_lengths
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         logits: Tensor = self.model(inputs, lengths) if self._with_lengths else self.model(inputs)
@@ -160,6 +189,18 @@ def _checked_mode(mode: str | Mode) -> Mode:
     return load_mode(mode)
 
 
+def _grid(lambdas: Sequence[float] | npt.NDArray[np.floating[Any]] | None, factor: float | None) -> tuple[float, ...]:
+    """The mode's lambdas, rising; one NaN where it has none."""
+    if factor is None:
+        return (float("nan"),)
+    grid = np.sort(
+        np.asarray([factor * weight for weight in LAMBDAS] if lambdas is None else lambdas, dtype=np.float64)
+    )
+    if grid.ndim != 1 or not len(grid) or not (grid >= 0).all():
+        raise UserError(f"lambdas: {lambdas}; expected a list of numbers from 0 up.")
+    return tuple(grid.tolist())
+
+
 def _device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
@@ -171,7 +212,7 @@ def _victims(
     lengths: Tensor | npt.ArrayLike | None,
     device: torch.device,
 ) -> Victims:
-    values = torch.as_tensor(inputs, dtype=torch.float32, device=device)
+    values = torch.as_tensor(inputs, dtype=torch.float32, device=device).detach()
     classes = torch.as_tensor(labels, device=device).to(torch.int64)
     if values.ndim != 3 or classes.shape != values.shape[:1]:
         raise UserError(
@@ -182,11 +223,20 @@ def _victims(
         raise UserError("inputs: some are NaN or infinite; fill them before the attack, as the model sees them filled.")
     if not bool(((classes == 0) | (classes == 1)).all()):
         raise UserError("labels: expected 0 or 1 for every sample.")
-    valid = torch.full_like(classes, values.shape[1]) if lengths is None else torch.as_tensor(lengths, device=device)
+    steps = values.shape[1]
+    valid = torch.full_like(classes, steps) if lengths is None else torch.as_tensor(lengths, device=device)
+    if valid.shape != classes.shape or not bool(((valid >= 1) & (valid <= steps)).all()):
+        raise UserError(f"lengths: expected one of 1 to {steps} for every sample.")
     free = torch.ones_like(values, dtype=torch.bool) if mutable is None else torch.as_tensor(mutable, device=device)
-    inside = torch.arange(values.shape[1], device=device)[None, :] < valid[:, None]
-    free = free.to(torch.bool).expand_as(values) & inside[:, :, None]
-    return Victims(values, valid.to(torch.int64), classes, free)
+    try:
+        free = free.to(torch.bool).expand_as(values)
+    except RuntimeError as error:
+        raise UserError(
+            f"mutable: shape {tuple(free.shape)}; expected that of the inputs, {tuple(values.shape)}, or one that "
+            "broadcasts to it."
+        ) from error
+    inside = torch.arange(steps, device=device)[None, :] < valid[:, None]
+    return Victims(values, valid.to(torch.int64), classes, free & inside[:, :, None])
 
 
 def _check_finite(model: nn.Module) -> None:
@@ -208,7 +258,8 @@ def _attacked(
     box: tuple[float, float],
     path: str,
     show: bool,
-) -> list[dict[str, npt.NDArray[np.float64]]]:
+) -> Iterator[_Block]:
+    """Judged rows, block by block; of the points only the entries that changed."""
     space = CellSpace(victims.inputs, victims.mutable, box)
     judge = Judge(
         model,
@@ -222,23 +273,27 @@ def _attacked(
     # A model of this project is known by its class, and may have a faster path than autograd.
     ours = type(model.model).__module__.startswith("ehr_attack.models.")
     gradients = gradient_path(model.model if ours else model, path, victims.inputs.device)
-    blocks = []
     with Progress("attack", len(victims.inputs) * len(settings.lambdas), "rows", quiet=not show) as progress:
         for block in search(model, victims, mode, settings, progress, space=space, path=gradients):
             judged = judge.judge(block)
-            blocks.append(
-                {
-                    "stay": judged.found.stay.cpu().numpy(),
-                    "position": judged.found.position.cpu().numpy(),
+            row, entry = np.nonzero(judged.point.numpy())
+            yield _Block(
+                stay=judged.found.stay.cpu().numpy(),
+                position=judged.found.position.cpu().numpy(),
+                flags={
                     "flipped": judged.found.flipped.cpu().numpy(),
                     "flipped_float64": judged.flipped_float64.numpy(),
                     "success": judged.success.numpy(),
-                    "steps": judged.found.steps.cpu().numpy(),
-                    "margin": judged.margin.numpy(),
-                    "point": judged.point.numpy(),
-                }
+                    "pruned": judged.found.pruned.cpu().numpy(),
+                    "audited": judged.found.audited.cpu().numpy(),
+                    "rested": judged.found.rested.cpu().numpy(),
+                },
+                steps=judged.found.steps.cpu().numpy(),
+                margin=judged.margin.numpy(),
+                row=row,
+                entry=entry,
+                delta=judged.point.numpy()[row, entry],
             )
-    return blocks
 
 
 def _inside(space: CellSpace) -> Callable[[Tensor, Tensor, bool], Tensor]:
@@ -251,32 +306,46 @@ def _inside(space: CellSpace) -> Callable[[Tensor, Tensor, bool], Tensor]:
     return feasible
 
 
-def _result(
-    blocks: list[dict[str, npt.NDArray[np.float64]]],
+def _tables(
+    blocks: Sequence[_Block],
     samples: npt.NDArray[np.int64],
     victims: Victims,
-    grid: tuple[float, ...],
-    n_samples: int,
-    shape: tuple[int, int],
-) -> AttackResult:
-    names = ("stay", "position", "flipped", "flipped_float64", "success", "steps", "margin", "point")
-    empty = {name: np.zeros((0, shape[0] * shape[1]) if name == "point" else 0) for name in names}
-    joined = {name: np.concatenate([block[name] for block in blocks or [empty]]) for name in names}
-    order = np.lexsort([joined["position"], joined["stay"]])
-    joined = {name: values[order] for name, values in joined.items()}
-    stay, weights = joined["stay"].astype(np.int64), np.asarray(grid)[joined["position"].astype(np.int64)]
-    point = joined.pop("point")
-    size = np.abs(point)
-    outcomes = pd.DataFrame({"sample": samples[stay], "label": victims.labels.cpu().numpy()[stay], "lambda": weights})
-    outcomes = outcomes.assign(
-        **{name: joined[name].astype(bool) for name in ("flipped", "flipped_float64", "success")},
-        steps=joined["steps"].astype(np.int64),
-        margin=joined["margin"],
-        l1=size.sum(axis=1),
-        linf=size.max(axis=1, initial=0.0),
-        n_changed=(point != 0).sum(axis=1),
+    settings: SearchSettings,
+    n_features: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Outcomes and perturbations of all rows, sorted by sample and lambda."""
+    n_positions = len(settings.lambdas)
+    frames = [block.frame() for block in blocks]
+    rows = pd.concat([_NO_ROWS, *frames]).astype(_NO_ROWS.dtypes).sort_values(["stay", "position"], ignore_index=True)
+    cells = pd.concat([_NO_CELLS, *(block.cells() for block in blocks)]).astype(_NO_CELLS.dtypes)
+    size = cells.assign(size=cells["delta"].abs()).groupby(["stay", "position"])["size"].agg(["sum", "max", "size"])
+    size = size.reindex(pd.MultiIndex.from_frame(rows[["stay", "position"]]), fill_value=0.0)
+    rows = rows.assign(
+        l1=size["sum"].to_numpy(), linf=size["max"].to_numpy(), n_changed=size["size"].to_numpy(np.int64)
     )
-    row, cell = np.nonzero((point != 0) & outcomes["success"].to_numpy()[:, None])
-    perturbations = outcomes.loc[row, _ROW_COLUMNS].reset_index(drop=True)
-    perturbations = perturbations.assign(time=cell // shape[1], feature=cell % shape[1], delta=point[row, cell])
-    return AttackResult(outcomes, perturbations, n_samples, len(samples), shape)
+    if settings.prune:
+        flags = (rows[name].to_numpy().reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested"))
+        rows["pruned"] = left_out(*flags).ravel()
+        rows.loc[rows["pruned"], ["flipped", "flipped_float64", "success"]] = False
+        rows.loc[rows["pruned"], ["steps", "l1", "linf", "n_changed"]] = 0
+    stay, position = rows.pop("stay").to_numpy(), rows.pop("position").to_numpy()
+    outcomes = pd.DataFrame(
+        {
+            "sample": samples[stay],
+            "label": victims.labels.cpu().numpy()[stay],
+            "lambda": np.asarray(settings.lambdas)[position],
+        }
+    ).join(rows.drop(columns="rested" if settings.prune else ["rested", "pruned", "audited"]))
+    won = pd.MultiIndex.from_arrays([stay, position])[outcomes["success"].to_numpy()]
+    cells = cells[pd.MultiIndex.from_frame(cells[["stay", "position"]]).isin(won)]
+    cells = cells.sort_values(["stay", "position", "entry"], ignore_index=True)
+    perturbations = pd.DataFrame(
+        {
+            "sample": samples[cells["stay"]],
+            "lambda": np.asarray(settings.lambdas)[cells["position"]],
+            "time": cells["entry"] // n_features,
+            "feature": cells["entry"] % n_features,
+            "delta": cells["delta"],
+        }
+    )
+    return outcomes, perturbations

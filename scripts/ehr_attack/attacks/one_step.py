@@ -36,21 +36,21 @@ def perturb_once(
         stays = padded(chunk, settings.chunk_rows)
         zero = torch.zeros(len(stays), space.size, device=device)
         _, gradient = _evaluated(victims, space, path, stays, zero)
+        low, high = space.bounds(stays)
+        slopes, lowest, highest = (
+            part.view(-1, *victims.inputs.shape[1:]).double().cpu().numpy() for part in (gradient, low, high)
+        )
         changes = [
             baseline(
-                budget.magnitudes[key],
-                gradient[row].view(victims.inputs.shape[1:]).double().cpu().numpy(),
-                victims.mutable[stay].cpu().numpy(),
-                np.random.default_rng([*seed, key]),
+                budget.magnitudes[key], slopes[row], lowest[row], highest[row], np.random.default_rng([*seed, key])
             )
-            for row, (stay, key) in enumerate(zip(stays.tolist(), victims.keys[stays].tolist(), strict=True))
+            for row, key in enumerate(victims.keys[stays].tolist())
         ]
-        low, high = space.bounds(stays)
-        wanted = torch.from_numpy(np.stack(changes)).to(device, torch.float32).flatten(1)
-        point = torch.clamp(wanted, low, high)
+        point = torch.clamp(torch.from_numpy(np.stack(changes)).to(device, torch.float32).flatten(1), low, high)
         margin, _ = _evaluated(victims, space, path, stays, point)
-        progress.advance(len(chunk))
-        yield _finished(chunk, point, margin, settings)
+        finished = _finished(chunk, point, margin, settings)
+        progress.advance(len(chunk), f"{float(finished.flipped.float().mean()):.1%} of the last {len(chunk)} flipped")
+        yield finished
 
 
 def _evaluated(
@@ -77,4 +77,5 @@ def _finished(stays: Tensor, point: Tensor, margin: Tensor, settings: SearchSett
         stuck=no,
         pruned=no,
         audited=no,
+        rested=no,
     )

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -34,8 +36,9 @@ class RowQueue:
 
     Without pruning, stay by stay. With it, window of stays by window, and in a window from the smallest lambda up: a
     stay that fails at one lambda is not attacked at larger ones, but for an audited sample of these rows (5 %, chosen
-    by the stay's key). A heuristic: whatever the order in which rows end, the same rows count in the end, because
-    those above a stay's first failure are marked as pruned even where they were searched (`prune_finished`).
+    by the stay's key). A heuristic. The grid of lambdas must rise. Whatever the order in which rows end, the same rows
+    count in the end, because those above a stay's first failure count as pruned even where they were searched; see
+    `left_out`.
     """
 
     def __init__(self, victims: "Victims", settings: SearchSettings, resting: Tensor) -> None:
@@ -46,7 +49,7 @@ class RowQueue:
         n_stays = len(victims.inputs)
         self._fails_at = torch.full((n_stays,), _NEVER, dtype=torch.int64, device=resting.device)
         keys = torch.arange(n_stays, device=resting.device) if victims.keys is None else victims.keys
-        self._audit = is_audited(keys[stays], positions) if settings.prune else torch.zeros_like(resting)
+        self._audit = (is_audited(keys[stays], positions) & ~resting) if settings.prune else torch.zeros_like(resting)
         if settings.prune:
             self.note(rows[resting], torch.ones_like(rows[resting], dtype=torch.bool))
             window = max(1, _PLACES_A_WINDOW * settings.chunk_rows)
@@ -81,9 +84,27 @@ class RowQueue:
         """Bool (rows,): searched even where a smaller lambda failed."""
         return self._audit[rows]
 
-    def pruned(self) -> Iterator[Tensor]:
-        """Blocks of the rows that were passed over."""
-        yield from self._skipped
+    def passed_over(self) -> Iterator[Tensor]:
+        """Blocks of the rows that were passed over since the last call."""
+        while self._skipped:
+            yield self._skipped.pop(0)
+
+
+def left_out(
+    flipped: npt.NDArray[np.bool_],
+    pruned: npt.NDArray[np.bool_],
+    audited: npt.NDArray[np.bool_],
+    rested: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """Which rows count as not searched: above their stay's first failure, unless audited or known to rest at zero.
+
+    All bool (stays, lambdas), lambdas rising; `pruned`: what the search passed over, which depends on what was in work
+    at the time; the result does not.
+    """
+    failed = ~flipped & ~pruned
+    first = np.where(failed.any(axis=1), failed.argmax(axis=1), flipped.shape[1])
+    above = np.arange(flipped.shape[1])[None, :] > first[:, None]
+    return np.asarray(above & ~audited & ~rested)
 
 
 def is_audited(keys: Tensor, positions: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ehr_attack.attacks.charted import ChangedValues
+from ehr_attack.attacks.queue import left_out
 from ehr_attack.attacks.verification import JudgedRows
 from ehr_attack.schemas import CHANGES, OUTCOMES, PERTURBATIONS
 
@@ -194,6 +195,7 @@ def _outcome_columns(context: AttackContext, rows: JudgedRows, cells: _Array) ->
         "stuck_at_bounds": rows.found.stuck.cpu().numpy(),
         "pruned": rows.found.pruned.cpu().numpy(),
         "audited": rows.found.audited.cpu().numpy(),
+        "rested": rows.found.rested.cpu().numpy(),
     }
 
 
@@ -203,13 +205,13 @@ def _prune(outcomes: _Columns, n_positions: int, prune: bool) -> Callable[[_Colu
     A row above its stay's first failure counts as not searched, unless it is audited; also where it was searched
     because the failure came to light too late. Without `prune`, nothing is.
     """
-    shape = (-1, n_positions)
-    pruned, audited = (outcomes[name].reshape(shape) for name in ("pruned", "audited"))
-    failed = ~outcomes["flipped"].reshape(shape) & ~pruned
-    first = np.where(failed.any(axis=1), failed.argmax(axis=1), n_positions)
-    above = np.arange(n_positions)[None, :] > first[:, None]
-    out = above & ~audited & prune
-    outcomes["pruned"], outcomes["audited"] = out.ravel(), (audited & above).ravel()
+    flipped, pruned, audited, rested = (
+        outcomes[name].reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested")
+    )
+    out = left_out(flipped, pruned, audited, rested) if prune else np.zeros_like(flipped)
+    # An audited row tells something where it would have been left out otherwise.
+    would_be = left_out(flipped, pruned, np.zeros_like(audited), rested)
+    outcomes["pruned"], outcomes["audited"] = out.ravel(), (audited & would_be).ravel()
     rows = np.flatnonzero(out)
     for name in _NO_FLAGS:
         outcomes[name][rows] = False

@@ -19,7 +19,7 @@ _TINY = 1e-12
 
 
 class SigmaZero(Mode):
-    """d <- cut(d - a g / |g|_inf), g of max(logit_y - logit_t, 0) + |d|_0,sigma / size; best flip kept."""
+    """d <- cut(d - a g / |g|_inf), g of max(logit_y - logit_t, -kappa) + |d|_0,sigma / size; smallest flip kept."""
 
     stops_at_flip: ClassVar[bool] = False
     norm: ClassVar[Literal["l1", "l0"]] = "l0"
@@ -31,9 +31,10 @@ class SigmaZero(Mode):
     def update(self, state: State, seen: Seen) -> State:
         """One step and one cut."""
         point = state["point"]
-        square = point.square()
-        sparse = 2.0 * _SIGMA * point / (square + _SIGMA).square() / point.shape[1]
-        slope = seen.gradient * ~seen.flipped + sparse
+        # The paper divides by the size of the input; here, by the entries of the row's own stay that may change.
+        entries = ((seen.low != 0) | (seen.high != 0)).sum(dim=1, keepdim=True).clamp(min=1)
+        sparse = 2.0 * _SIGMA * point / (point.square() + _SIGMA).square() / entries
+        slope = seen.gradient * (seen.movable(point) & ~seen.flipped) + sparse
         step = annealed(seen, _STEP, _LAST_STEP)
         moved = seen.project(point - step * slope / slope.abs().amax(dim=1, keepdim=True).clamp(min=_TINY))
         turn = _FACTOR * step

@@ -51,8 +51,17 @@ class SingleResult:
         """Index into `place` of the smallest flipping change in scaled units, the first of equal ones; None: none."""
         return int(np.abs(self.change).argmin()) if len(self.change) else None
 
+    @property
+    def _told_margin(self) -> float:
+        if self.best is not None:
+            return float(self.margin[self.best])
+        return self.best_margin if self.tried else float("nan")
+
     def finished(self, device: torch.device | str = "cpu") -> FinishedRows:
-        """The smallest flip as a row of a search, of one lambda and one step; without a flip an unchanged record."""
+        """The smallest flip as a row of a search, of one lambda and one step.
+
+        Without a flip it is the unchanged record, but for its margin: that of the try that came nearest, NaN with none.
+        """
         point = torch.zeros(1, self.size, device=device)
         if self.best is not None:
             point[0, int(self.place[self.best])] = float(self.change[self.best])
@@ -64,14 +73,13 @@ class SingleResult:
             point=point,
             steps=torch.tensor([1], device=device),
             flipped=flipped,
-            margin=torch.tensor(
-                [self.best_margin if self.best is None else self.margin[self.best]], dtype=torch.float32, device=device
-            ),
+            margin=torch.tensor([self._told_margin], dtype=torch.float32, device=device),
             falling=no,
             vanished=torch.tensor([self.tried == 0], device=device),
             stuck=no,
             pruned=no,
             audited=no,
+            rested=no,
         )
 
 

@@ -45,7 +45,7 @@ class JudgedRows:
 class Judge:
     """Recomputes what the search claims, each row by itself, in float64.
 
-    The float64 model and space are its own; nothing of the search is used but the rows found.
+    The float64 model is its own; of the search, the rows found are used, and the space by which they change a record.
     """
 
     def __init__(

@@ -275,7 +275,8 @@ class _Costs:
 
     def _rows_of(self, pair: tuple[str, str], correct_share: float = CORRECT_SHARE) -> float:
         """Rows of one model and mode, over seeds and folds."""
-        return self.work.attack_rows(correct_share, self.calibration.attacks[pair].rows_a_stay)
+        lambdas = settings_of(label_of(pair[1]), self.config["attack"])["lambdas"]["count"]
+        return self.work.attack_rows(correct_share, self.calibration.attacks[pair].rows_a_stay or lambdas)
 
     def _attack_rows(self, correct_share: float = CORRECT_SHARE) -> float:
         return sum(self._rows_of(pair, correct_share) for pair in self.work.attacks)
