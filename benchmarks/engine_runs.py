@@ -13,9 +13,10 @@ import torch
 
 from benchmarks.attack_files import Clock, Outcome, Problem, Smallest, load_problem, save_outcome, timed, wait_for_start
 from ehr_attack.attacks import CHUNK_ROWS, entry_of, load_mode
-from ehr_attack.attacks.engine import FinishedRows, Victims, search
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.gradients import GradientPath, gradient_path
 from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.devices import make_deterministic, reuse_freed_memory
 from ehr_attack.progress import Progress
 

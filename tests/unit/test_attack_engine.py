@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from ehr_attack.attacks import load_mode
-from ehr_attack.attacks.engine import Victims, search
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.ista import ISTA
 from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.models import build_model
 from ehr_attack.progress import Progress
 

@@ -11,12 +11,13 @@ from torch import nn
 
 from ehr_attack.attacks import load_mode, run_attack
 from ehr_attack.attacks.ead import BETA
-from ehr_attack.attacks.engine import Victims, search
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
 from ehr_attack.attacks.gradients import gradient_path
 from ehr_attack.attacks.library import LAMBDAS
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.records import AttackTables
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.inputs import model_inputs
 from ehr_attack.models.lstm import LSTMClassifier

@@ -7,10 +7,10 @@ import torch
 from test_attack_engine import Linear
 
 from ehr_attack.attacks.baselines import Budget, gradient_sign, last_hours, random_cells, random_noise
-from ehr_attack.attacks.engine import Victims
 from ehr_attack.attacks.gradients.autograd import AutogradPath
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.one_step import perturb_once
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.attacks.space import CellSpace
 from ehr_attack.progress import Progress
 from ehr_attack.schemas import OUTCOMES, PERTURBATIONS

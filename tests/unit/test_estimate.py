@@ -613,7 +613,8 @@ def test_no_row_of_the_calibration_stops_early():
     import torch
 
     from ehr_attack.attacks import BASELINE, MODES, SINGLE, load_mode
-    from ehr_attack.attacks.engine import Victims, search
+    from ehr_attack.attacks.engine import search
+    from ehr_attack.attacks.rows import Victims
     from ehr_attack.models import build_model
     from ehr_attack.progress import Progress
 

@@ -18,10 +18,11 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 import ehr_attack
 from ehr_attack.attacks import load_mode
-from ehr_attack.attacks.engine import Victims, search
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
 from ehr_attack.attacks.mode import SearchSettings, Seen
 from ehr_attack.attacks.records import AttackTables
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.config import validated_config

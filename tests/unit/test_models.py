@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from ehr_attack.attacks import load_mode
-from ehr_attack.attacks.engine import Victims, search
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.gradients import freeze
 from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.digests import code_digest
 from ehr_attack.errors import UserError
 from ehr_attack.fitting import build_optimiser, training_step

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ehr_attack.attacks.charted import ChartedRecord
-from ehr_attack.attacks.engine import Victims
 from ehr_attack.attacks.events import events_of
 from ehr_attack.attacks.gradients.autograd import margins
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.attacks.single import level_values, scan
 from ehr_attack.inputs import VALUES_MASK, model_inputs
 from ehr_attack.models.lstm import LSTMClassifier

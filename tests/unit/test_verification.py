@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_attack_engine import Linear
 
-from ehr_attack.attacks.engine import FinishedRows, Victims
+from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.attacks.space import CellSpace
 from ehr_attack.attacks.verification import Judge
 
@@ -21,7 +21,7 @@ def rows(*points, flipped=True):
     flags = torch.zeros(count, dtype=torch.bool)
     return FinishedRows(
         stay=whole, position=torch.arange(count), point=torch.tensor(points), steps=whole, flipped=flags | flipped,
-        margin=torch.zeros(count), falling=flags, vanished=flags, stuck=flags, pruned=flags, audited=flags,
+        margin=torch.zeros(count), falling=flags, vanished=flags, stuck=flags, pruned=flags, audited=flags, rested=flags,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from ehr_attack.attacks import (
 )
 from ehr_attack.attacks.baselines import Budget
 from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
-from ehr_attack.attacks.engine import FinishedRows, Victims, joined, search
+from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.events import load_events
 from ehr_attack.attacks.feasibility import Rules, mutable_cells
 from ehr_attack.attacks.gradients import gradient_path
@@ -37,6 +37,7 @@ from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.one_step import perturb_once
 from ehr_attack.attacks.records import AttackContext, AttackTables, RowRecords
+from ehr_attack.attacks.rows import FinishedRows, Victims, joined
 from ehr_attack.attacks.single import flipping_values, scan
 from ehr_attack.attacks.space import CellSpace, Space
 from ehr_attack.attacks.verification import Feasible, Judge

@@ -1,7 +1,7 @@
 """Attacks on any two-class torch model of time series, without this project's data or workflow."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ehr_attack.attacks import CELLS, CHUNK_ROWS, MODES, entry_of, load_mode
-from ehr_attack.attacks.engine import Victims, in_chunks, search
+from ehr_attack.attacks.engine import in_chunks, search
 from ehr_attack.attacks.gradients import freeze, gradient_path
+from ehr_attack.attacks.library_tables import Block, tables_of
 from ehr_attack.attacks.mode import Mode, SearchSettings
-from ehr_attack.attacks.queue import left_out
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.attacks.space import CellSpace
 from ehr_attack.attacks.verification import Judge
 from ehr_attack.errors import UserError
@@ -23,33 +24,6 @@ from ehr_attack.progress import Progress
 
 LAMBDAS = tuple(np.geomspace(0.0005, 0.015, 25).tolist())
 """The grid of Sun et al. (KDD 2018), on the scale of mode `sun2018`; the other modes multiply it by a factor."""
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Judged rows; row, entry, delta: the entries of their points that are not 0."""
-
-    stay: npt.NDArray[np.int64]
-    position: npt.NDArray[np.int64]
-    flags: Mapping[str, npt.NDArray[np.bool_]]
-    steps: npt.NDArray[np.int64]
-    margin: npt.NDArray[np.float64]
-    row: npt.NDArray[np.int64]
-    entry: npt.NDArray[np.int64]
-    delta: npt.NDArray[np.float64]
-
-    def frame(self) -> pd.DataFrame:
-        columns = {"stay": self.stay, "position": self.position, **self.flags, "steps": self.steps}
-        return pd.DataFrame(columns | {"margin": self.margin})
-
-    def cells(self) -> pd.DataFrame:
-        where = {"stay": self.stay[self.row], "position": self.position[self.row]}
-        return pd.DataFrame(where | {"entry": self.entry, "delta": self.delta})
-
-
-_FLAGS = ("flipped", "flipped_float64", "success", "pruned", "audited", "rested")
-_NO_CELLS = pd.DataFrame({"stay": 0, "position": 0, "entry": 0, "delta": 0.0}, index=[])
-_NO_ROWS = pd.DataFrame({"stay": 0, "position": 0, **dict.fromkeys(_FLAGS, False), "steps": 0, "margin": 0.0}, index=[])
 
 
 @dataclass(frozen=True)
@@ -159,7 +133,8 @@ def run_attack(
     )
     blocks = _attacked(adapted, attacked, kind, settings, box, path, progress) if len(correct) else iter(())
     time, feature = victims.inputs.shape[1:]
-    outcomes, perturbations = _tables(list(blocks), correct.cpu().numpy(), attacked, settings, feature)
+    samples, classes = correct.cpu().numpy(), attacked.labels.cpu().numpy()
+    outcomes, perturbations = tables_of(list(blocks), samples, classes, settings, feature)
     return AttackResult(outcomes, perturbations, len(victims.inputs), len(correct), (time, feature))
 
 
@@ -258,7 +233,7 @@ def _attacked(
     box: tuple[float, float],
     path: str,
     show: bool,
-) -> Iterator[_Block]:
+) -> Iterator[Block]:
     """Judged rows, block by block; of the points only the entries that changed."""
     space = CellSpace(victims.inputs, victims.mutable, box)
     judge = Judge(
@@ -275,25 +250,7 @@ def _attacked(
     gradients = gradient_path(model.model if ours else model, path, victims.inputs.device)
     with Progress("attack", len(victims.inputs) * len(settings.lambdas), "rows", quiet=not show) as progress:
         for block in search(model, victims, mode, settings, progress, space=space, path=gradients):
-            judged = judge.judge(block)
-            row, entry = np.nonzero(judged.point.numpy())
-            yield _Block(
-                stay=judged.found.stay.cpu().numpy(),
-                position=judged.found.position.cpu().numpy(),
-                flags={
-                    "flipped": judged.found.flipped.cpu().numpy(),
-                    "flipped_float64": judged.flipped_float64.numpy(),
-                    "success": judged.success.numpy(),
-                    "pruned": judged.found.pruned.cpu().numpy(),
-                    "audited": judged.found.audited.cpu().numpy(),
-                    "rested": judged.found.rested.cpu().numpy(),
-                },
-                steps=judged.found.steps.cpu().numpy(),
-                margin=judged.margin.numpy(),
-                row=row,
-                entry=entry,
-                delta=judged.point.numpy()[row, entry],
-            )
+            yield Block.of(judge.judge(block))
 
 
 def _inside(space: CellSpace) -> Callable[[Tensor, Tensor, bool], Tensor]:
@@ -304,48 +261,3 @@ def _inside(space: CellSpace) -> Callable[[Tensor, Tensor, bool], Tensor]:
         return torch.clamp(point.double(), low.double(), high.double())
 
     return feasible
-
-
-def _tables(
-    blocks: Sequence[_Block],
-    samples: npt.NDArray[np.int64],
-    victims: Victims,
-    settings: SearchSettings,
-    n_features: int,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Outcomes and perturbations of all rows, sorted by sample and lambda."""
-    n_positions = len(settings.lambdas)
-    frames = [block.frame() for block in blocks]
-    rows = pd.concat([_NO_ROWS, *frames]).astype(_NO_ROWS.dtypes).sort_values(["stay", "position"], ignore_index=True)
-    cells = pd.concat([_NO_CELLS, *(block.cells() for block in blocks)]).astype(_NO_CELLS.dtypes)
-    size = cells.assign(size=cells["delta"].abs()).groupby(["stay", "position"])["size"].agg(["sum", "max", "size"])
-    size = size.reindex(pd.MultiIndex.from_frame(rows[["stay", "position"]]), fill_value=0.0)
-    rows = rows.assign(
-        l1=size["sum"].to_numpy(), linf=size["max"].to_numpy(), n_changed=size["size"].to_numpy(np.int64)
-    )
-    if settings.prune:
-        flags = (rows[name].to_numpy().reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested"))
-        rows["pruned"] = left_out(*flags).ravel()
-        rows.loc[rows["pruned"], ["flipped", "flipped_float64", "success"]] = False
-        rows.loc[rows["pruned"], ["steps", "l1", "linf", "n_changed"]] = 0
-    stay, position = rows.pop("stay").to_numpy(), rows.pop("position").to_numpy()
-    outcomes = pd.DataFrame(
-        {
-            "sample": samples[stay],
-            "label": victims.labels.cpu().numpy()[stay],
-            "lambda": np.asarray(settings.lambdas)[position],
-        }
-    ).join(rows.drop(columns="rested" if settings.prune else ["rested", "pruned", "audited"]))
-    won = pd.MultiIndex.from_arrays([stay, position])[outcomes["success"].to_numpy()]
-    cells = cells[pd.MultiIndex.from_frame(cells[["stay", "position"]]).isin(won)]
-    cells = cells.sort_values(["stay", "position", "entry"], ignore_index=True)
-    perturbations = pd.DataFrame(
-        {
-            "sample": samples[cells["stay"]],
-            "lambda": np.asarray(settings.lambdas)[cells["position"]],
-            "time": cells["entry"] // n_features,
-            "feature": cells["entry"] % n_features,
-            "delta": cells["delta"],
-        }
-    )
-    return outcomes, perturbations

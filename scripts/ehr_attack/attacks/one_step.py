@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ehr_attack.attacks.baselines import Baseline, Budget
-from ehr_attack.attacks.engine import FinishedRows, Victims
 from ehr_attack.attacks.gradients import GradientPath
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.queue import padded
+from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.attacks.space import Space
 from ehr_attack.progress import Progress
 

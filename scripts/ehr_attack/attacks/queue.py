@@ -11,7 +11,7 @@ from torch import Tensor
 from ehr_attack.attacks.mode import SearchSettings
 
 if TYPE_CHECKING:
-    from ehr_attack.attacks.engine import Victims
+    from ehr_attack.attacks.rows import Victims
 
 _AUDITED_SHARE = 0.05
 _PLACES_A_WINDOW = 4

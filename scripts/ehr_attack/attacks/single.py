@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
-from ehr_attack.attacks.engine import FinishedRows, Victims
 from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.queue import padded
+from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.progress import Progress
 
 _Floats = npt.NDArray[np.float64]

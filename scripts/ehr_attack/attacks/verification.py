@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ehr_attack.attacks.engine import FinishedRows, Victims, in_chunks
+from ehr_attack.attacks.engine import in_chunks
 from ehr_attack.attacks.gradients import freeze
+from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.attacks.space import Space
 
 Feasible = Callable[[Tensor, Tensor, bool], Tensor]

@@ -14,8 +14,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ehr_attack.attacks import BASELINE, CELLS, CHUNK_ROWS, MEASUREMENTS, SINGLE, entry_of, load_mode
-from ehr_attack.attacks.engine import Victims, in_chunks, search
+from ehr_attack.attacks.engine import in_chunks, search
 from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.rows import Victims
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.fitting import build_optimiser, training_step
 from ehr_attack.inputs import channel_count
