@@ -21,7 +21,8 @@ def rows(*points, flipped=True):
     flags = torch.zeros(count, dtype=torch.bool)
     return FinishedRows(
         stay=whole, position=torch.arange(count), point=torch.tensor(points), steps=whole, flipped=flags | flipped,
-        margin=torch.zeros(count), falling=flags, vanished=flags, stuck=flags, pruned=flags, audited=flags, rested=flags,
+        margin=torch.zeros(count), falling=flags, vanished=flags, stuck=flags, pruned=flags, audited=flags,
+        rested=flags,
     )  # fmt: skip
 
 
