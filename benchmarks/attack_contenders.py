@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -106,16 +105,20 @@ def other_tools(python: Path) -> list[Contender]:
 
 
 def run_all(entrants: Sequence[Contender], problem: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
-    """Run one after the other; their outcomes, and what those that could not be run said."""
+    """Run one after the other; their outcomes, and what those that could not be run said.
+
+    What each process found is kept in the folder `outcomes` beside the problem's files.
+    """
     outcomes, failures = {}, {}
-    with tempfile.TemporaryDirectory(prefix="bench-attack-") as scratch:
-        for number, entrant in enumerate(entrants, start=1):
-            print(f"{number} of {len(entrants)}: {entrant.label}, {entrant.threads} thread(s)", flush=True)
-            try:
-                outcomes[entrant.key] = joined(_run(entrant, problem, Path(scratch)))
-            except ProcessError as error:
-                print(f"could not be run: {error}", flush=True)
-                failures[entrant.key] = str(error)
+    folder = problem / "outcomes"
+    folder.mkdir(exist_ok=True)
+    for number, entrant in enumerate(entrants, start=1):
+        print(f"{number} of {len(entrants)}: {entrant.label}, {entrant.threads} thread(s)", flush=True)
+        try:
+            outcomes[entrant.key] = joined(_run(entrant, problem, folder))
+        except ProcessError as error:
+            print(f"could not be run: {error}", flush=True)
+            failures[entrant.key] = str(error)
     return outcomes, failures
 
 
@@ -123,9 +126,9 @@ class ProcessError(Exception):
     """A contender's process failed; the last line of what it said."""
 
 
-def _run(entrant: Contender, problem: Path, scratch: Path) -> list[Outcome]:
+def _run(entrant: Contender, problem: Path, folder: Path) -> list[Outcome]:
     """Start all processes of a contender, let them begin together once all are warm, and read what they found."""
-    files = [scratch / f"{entrant.key}_{index}.npz" for index in range(len(entrant.commands))]
+    files = [folder / f"{entrant.key}_{index}.npz" for index in range(len(entrant.commands))]
     threads = entrant.threads if len(entrant.commands) == 1 else 1
     started = []
     for command, file in zip(entrant.commands, files, strict=True):

@@ -49,7 +49,9 @@ def run(mode_name: str, problem: Problem, path_name: str, *, prune: bool, shard:
         mutable=torch.ones_like(problem.inputs[part], dtype=torch.bool),
         keys=part,
     )
+    logging.disable(logging.INFO)
     _search(mode_name, problem, victims.subset(torch.arange(1)), replace(settings, steps=2), path)
+    logging.disable(logging.NOTSET)
     wait_for_start()
     with timed() as clock:
         blocks = _search(mode_name, problem, victims, settings, path)

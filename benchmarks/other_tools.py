@@ -111,8 +111,9 @@ SEARCHING = ("art_elastic_net", "art_one_by_one", "foolbox_ead")
 """The tools that repeat their steps for several weights of the loss."""
 
 
-def run(name: str, problem: Problem, searches: int) -> Outcome:
-    """Attack all stays with a tool."""
+def run(name: str, whole: Problem, searches: int, stays: int | None) -> Outcome:
+    """Attack the first `stays` stays with a tool, all by default."""
+    problem = replace(whole, inputs=whole.inputs[:stays], labels=whole.labels[:stays])
     tool, model = TOOLS[name], Counted(problem.model).eval()
     warm = replace(problem, inputs=problem.inputs[:1], labels=problem.labels[:1], steps=2)
     tool(warm, model, 1)
@@ -134,7 +135,9 @@ def run(name: str, problem: Problem, searches: int) -> Outcome:
     }
     # foolbox's EAD may end a search early: count what it did; ART takes several gradients of a row in a step.
     taken = model.with_gradient if name.startswith("foolbox") else steps
-    return Outcome(clock=clock, row_steps=taken, best=perturbation, notes=notes)
+    best = np.full(whole.inputs.shape, np.nan, dtype=np.float32)
+    best[: len(perturbation)] = perturbation
+    return Outcome(clock=clock, row_steps=taken, best=best, notes=notes)
 
 
 def _packages(name: str) -> Sequence[str]:
@@ -154,10 +157,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore")
     torch.set_num_threads(arguments.threads)
-    problem = load_problem(arguments.problem)
-    part = slice(arguments.stays)
-    problem = replace(problem, inputs=problem.inputs[part], labels=problem.labels[part])
-    save_outcome(run(arguments.tool, problem, arguments.searches), arguments.results)
+    outcome = run(arguments.tool, load_problem(arguments.problem), arguments.searches, arguments.stays)
+    save_outcome(outcome, arguments.results)
 
 
 if __name__ == "__main__":
