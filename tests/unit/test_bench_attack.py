@@ -246,7 +246,7 @@ def test_speedups_by_hand():
     found = speedups(result)
     assert (found["grid_speedup_exact"], found["grid_speedup_exact_one_core"]) == (8.0, 4.0)
     assert found["grid_speedup_pruned"] is None and not found["kernel"]
-    # 800 x 5 MFLOP at 100 GFLOP/s take 0.04 s.
+    # 800 x 5 MFLOP at the 100 GFLOP/s of both cores take 0.04 s.
     assert found["largest_possible_speedup_exact"] == pytest.approx(50.0)
 
 
