@@ -102,6 +102,7 @@ def _measured(entrant: Contender, outcome: Outcome, flop: float, peak: dict[int,
         "cpu_seconds": outcome.clock.cpu_seconds,
         "row_steps": outcome.row_steps,
         "us_per_row_step": microseconds,
+        "cpu_us_per_row_step": 1e6 * outcome.clock.cpu_seconds / outcome.row_steps,
         "peak_share": flop / microseconds / 1e3 / peak[entrant.threads],
         "notes": outcome.notes,
     }

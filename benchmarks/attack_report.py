@@ -176,5 +176,11 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
                 f"against two {two:.1f} times; at this processor's float32 peak the latter would be "
                 f"{result[f'largest_possible_speedup_{word}']:.1f} times."
             )
+    if (key := headline(measured, pruned=False).removesuffix("2") + "1") in measured:
+        ours, published = (measured[name]["cpu_us_per_row_step"] for name in (key, REFERENCE))
+        notes.append(
+            f"Processor time of a row-step, one thread, which other work on the machine disturbs less: {ours:,.0f} us "
+            f"({measured[key]['path']}) against {published:,.0f} us."
+        )
     notes += [f"`{key}` could not be run: {reason}" for key, reason in result["not_run"].items()]
     return notes
