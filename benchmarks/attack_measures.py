@@ -15,6 +15,7 @@ from ehr_attack.attacks.gradients import measured_peak_gflops
 CLASSES = 2
 NOT_A_CHANGE = 1e-6
 """Entries of x' - x below this are the rounding of the difference."""
+_TRIES = 5
 _ROUNDING = 1e-5
 """A margin this close to zero in float64 may have either sign in float32."""
 
@@ -33,8 +34,8 @@ def row_step_flop(problem: Problem) -> float:
 
 
 def peaks() -> dict[int, float]:
-    """GFLOP a second in float32 of multiply-adds out of the registers, by number of threads."""
-    return {threads: measured_peak_gflops(threads) for threads in (1, 2)}
+    """GFLOP a second in float32 of multiply-adds out of the registers, by number of threads: the best of a few tries."""
+    return {threads: max(measured_peak_gflops(threads) for _ in range(_TRIES)) for threads in (1, 2)}
 
 
 def best_flips(problem: Problem, outcome: Outcome) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from benchmarks.publishing import circumstances, judged, target_lines, versions_
 
 REFERENCE = "published_1"
 KERNEL, WITHOUT_KERNEL = ("fused",), ("manual", "autograd")
-_PUBLISHED, _ENGINE = "published", "engine"
+_PUBLISHED, _ENGINE, _TOOL = "published", "engine", "tool"
+_IDLE = 1.6
+"""Two cores of an idle machine do at least so many times the multiply-adds of one."""
 
 
 def headline(measured: Mapping[str, Any], *, pruned: bool, paths: tuple[str, ...] = (*KERNEL, *WITHOUT_KERNEL)) -> str:
@@ -141,7 +143,7 @@ def _grid_seconds(run: Mapping[str, Any] | None, grid_row_steps: int) -> str:
     """Measured where the whole grid was run; else, marked ~, a row-step's cost times those of the grid."""
     if run is None:
         return "-"
-    if run["kind"] == "tool" or (run["kind"] == _PUBLISHED and run["sample"]):
+    if run["kind"] == _TOOL or (run["kind"] == _PUBLISHED and run["sample"]):
         return f"~{run['us_per_row_step'] * grid_row_steps / 1e6:,.0f}"
     return f"{run['seconds']:,.1f}"
 
@@ -181,6 +183,11 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"Processor time of a row-step, one thread, which other work on the machine disturbs less: {ours:,.0f} us "
             f"({measured[key]['path']}) against {published:,.0f} us."
+        )
+    if result["peak_gflops"][2] < _IDLE * result["peak_gflops"][1]:
+        notes.append(
+            "The peak with two threads is less than it should be beside that with one: the machine was busy with other "
+            "work, and shares of the peak on two cores, and times on two threads, mean little."
         )
     notes += [f"`{key}` could not be run: {reason}" for key, reason in result["not_run"].items()]
     return notes
