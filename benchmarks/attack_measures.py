@@ -34,7 +34,7 @@ def row_step_flop(problem: Problem) -> float:
 
 
 def peaks() -> dict[int, float]:
-    """GFLOP a second in float32 of multiply-adds out of the registers, by number of threads: the best of a few tries."""
+    """GFLOP a second in float32 of multiply-adds out of the registers, by threads: the best of a few tries."""
     return {threads: max(measured_peak_gflops(threads) for _ in range(_TRIES)) for threads in (1, 2)}
 
 
