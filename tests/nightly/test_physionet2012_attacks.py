@@ -40,7 +40,7 @@ def test_chance_flips_next_to_nothing_at_the_same_budget(results, baseline):
     assert flipped_share(outcomes(results, baseline), "flipped") < 0.05
 
 
-@pytest.mark.parametrize("mode", ["fmn_l1", "sigma_zero", "measurement"])
+@pytest.mark.parametrize("mode", ["ista", "fmn_l1", "sigma_zero", "measurement"])
 def test_twice_the_steps_change_success_by_less_than_a_point(results, mode):
     longer = results.with_name("attacks_longer")
     assert abs(flipped_share(outcomes(longer, mode)) - flipped_share(outcomes(results, mode))) < 0.01
