@@ -123,7 +123,8 @@ def load_object(mode: str) -> Any:
 
 
 def load_mode(mode: str) -> "Mode":
-    """The attack mode called `mode`, ready to run. Raises UserError when a user's own is no mode."""
+    """The attack mode called `mode`, ready to run. Raises UserError when a user's own is no mode, or does not work."""
+    from ehr_attack.attacks.contract import check_mode  # needs torch, which this package does without
     from ehr_attack.attacks.mode import Mode
 
     found = load_object(mode)
@@ -131,7 +132,14 @@ def load_mode(mode: str) -> "Mode":
         raise UserError(
             f"attack.modes: {mode!r} is no attack mode; expected a class derived from ehr_attack.attacks.mode.Mode."
         )
-    return found()
+    if mode in MODES:
+        return found()
+    try:
+        own = found()
+    except Exception as error:
+        raise UserError(f"attack.modes: {mode!r} cannot be made: {type(error).__name__}: {error}.") from error
+    check_mode(own, mode)
+    return own
 
 
 def _not_there(module: str) -> str:

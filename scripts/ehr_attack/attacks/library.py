@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ehr_attack.attacks import CELLS, CHUNK_ROWS, MODES, entry_of, load_mode
+from ehr_attack.attacks.contract import check_mode
 from ehr_attack.attacks.engine import in_chunks, search
 from ehr_attack.attacks.gradients import freeze, gradient_path
 from ehr_attack.attacks.library_tables import Block, tables_of
@@ -157,6 +158,7 @@ class _Adapted(nn.Module):
 
 def _checked_mode(mode: str | Mode) -> Mode:
     if isinstance(mode, Mode):
+        check_mode(mode, type(mode).__name__)
         return mode
     if ":" not in mode and (mode not in MODES or entry_of(mode).kind != CELLS):
         known = ", ".join(name for name, entry in MODES.items() if entry.kind == CELLS)
