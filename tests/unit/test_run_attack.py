@@ -242,6 +242,13 @@ def test_with_pruning_the_table_says_what_was_searched():
     first = rows[~rows["flipped"] & ~rows["pruned"]].groupby("sample")["lambda"].min()
     assert (rows.loc[rows["pruned"], "lambda"] > rows.loc[rows["pruned"], "sample"].map(first)).all()
     assert not rows.loc[rows["lambda"] == 30.0, "pruned"].any()
+    assert (rows.loc[rows["audited"], "lambda"] > rows.loc[rows["audited"], "sample"].map(first)).all()
+    assert rows["audited"].any() and not (rows["audited"] & rows["pruned"]).any()
+    clean = model(INPUTS)[:, 1] - model(INPUTS)[:, 0]
+    towards = torch.where(predictions(model) == 1, -clean, clean).detach().numpy()
+    assert rows.loc[rows["pruned"], "margin"].to_numpy() == pytest.approx(
+        towards[rows.loc[rows["pruned"], "sample"]], abs=1e-5
+    )
 
 
 def test_the_model_is_left_as_it_was():

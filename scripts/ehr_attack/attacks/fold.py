@@ -63,9 +63,8 @@ class Shard:
 class FoldAttack:
     """What is attacked, and how.
 
-    settings: the config's `attack` block for this mode (lambdas, steps, rate, kappa, mutable, max_stays, prune,
-    chunk_rows, path, device); measurements: the canonical table, for modes that change recorded values; budget: of
-    the attack that a baseline is matched to.
+    settings: the config's `attack` block for this mode, see `attacks.settings_of`; measurements: the canonical table,
+    for modes that change recorded values; budget: of the attack that a baseline is matched to.
     """
 
     cohort: CohortData
@@ -300,7 +299,6 @@ def _scanned(
 ) -> Iterator[tuple[FinishedRows, ChangedValues]]:
     """Of each stay the smallest flipping change of one value, and such a change of every value that has one."""
     assert isinstance(targets.space, MeasurementSpace) and targets.record is not None
-
     results = scan(
         functools.partial(margins, model),
         targets.space,

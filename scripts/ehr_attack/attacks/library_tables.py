@@ -21,6 +21,7 @@ class Block:
     flags: Mapping[str, npt.NDArray[np.bool_]]
     steps: npt.NDArray[np.int64]
     margin: npt.NDArray[np.float64]
+    margin_clean: npt.NDArray[np.float64]
     row: npt.NDArray[np.int64]
     entry: npt.NDArray[np.int64]
     delta: npt.NDArray[np.float64]
@@ -37,6 +38,7 @@ class Block:
             flags=flags | {"flipped_float64": judged.flipped_float64.numpy(), "success": judged.success.numpy()},
             steps=found.steps.cpu().numpy(),
             margin=judged.margin.numpy(),
+            margin_clean=judged.margin_clean.numpy(),
             row=row,
             entry=entry,
             delta=point[row, entry],
@@ -45,7 +47,7 @@ class Block:
     def frame(self) -> pd.DataFrame:
         """One line a row."""
         columns = {"stay": self.stay, "position": self.position, **self.flags, "steps": self.steps}
-        return pd.DataFrame(columns | {"margin": self.margin})
+        return pd.DataFrame(columns | {"margin": self.margin, "margin_clean": self.margin_clean})
 
     def cells(self) -> pd.DataFrame:
         """One line a changed entry."""
@@ -55,7 +57,9 @@ class Block:
 
 _FLAGS = ("flipped", "flipped_float64", "success", "pruned", "audited", "rested")
 _NO_CELLS = pd.DataFrame({"stay": 0, "position": 0, "entry": 0, "delta": 0.0}, index=[])
-_NO_ROWS = pd.DataFrame({"stay": 0, "position": 0, **dict.fromkeys(_FLAGS, False), "steps": 0, "margin": 0.0}, index=[])
+_NO_ROWS = pd.DataFrame(
+    {"stay": 0, "position": 0, **dict.fromkeys(_FLAGS, False), "steps": 0, "margin": 0.0, "margin_clean": 0.0}, index=[]
+)
 
 
 def tables_of(
@@ -80,9 +84,10 @@ def tables_of(
     )
     if settings.prune:
         flags = (rows[name].to_numpy().reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested"))
-        rows["pruned"] = left_out(*flags).ravel()
+        rows["pruned"], rows["audited"] = (part.ravel() for part in left_out(*flags))
         rows.loc[rows["pruned"], ["flipped", "flipped_float64", "success"]] = False
         rows.loc[rows["pruned"], ["steps", "l1", "linf", "n_changed"]] = 0
+        rows.loc[rows["pruned"], "margin"] = rows["margin_clean"]
     stay, position = rows.pop("stay").to_numpy(), rows.pop("position").to_numpy()
     outcomes = pd.DataFrame(
         {
@@ -90,7 +95,7 @@ def tables_of(
             "label": labels[stay],
             "lambda": np.asarray(settings.lambdas)[position],
         }
-    ).join(rows.drop(columns="rested" if settings.prune else ["rested", "pruned", "audited"]))
+    ).join(rows.drop(columns=["margin_clean", "rested", *([] if settings.prune else ["pruned", "audited"])]))
     won = pd.MultiIndex.from_arrays([stay, position])[outcomes["success"].to_numpy()]
     cells = cells[pd.MultiIndex.from_frame(cells[["stay", "position"]]).isin(won)]
     cells = cells.sort_values(["stay", "position", "entry"], ignore_index=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ehr_attack.attacks.baselines import Baseline, Budget
 from ehr_attack.attacks.gradients import GradientPath
 from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.problem import evaluated
 from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.attacks.space import Space
@@ -35,7 +36,7 @@ def perturb_once(
     for chunk in torch.split(torch.arange(len(victims.inputs), device=device), settings.chunk_rows):
         stays = padded(chunk, settings.chunk_rows)
         zero = torch.zeros(len(stays), space.size, device=device)
-        _, gradient = _evaluated(victims, space, path, stays, zero)
+        _, gradient = evaluated(victims, space, path, stays, zero)
         low, high = space.bounds(stays)
         slopes, lowest, highest = (
             part.view(-1, *victims.inputs.shape[1:]).double().cpu().numpy() for part in (gradient, low, high)
@@ -47,18 +48,10 @@ def perturb_once(
             for row, key in enumerate(victims.keys[stays].tolist())
         ]
         point = torch.clamp(torch.from_numpy(np.stack(changes)).to(device, torch.float32).flatten(1), low, high)
-        margin, _ = _evaluated(victims, space, path, stays, point)
+        margin, _ = evaluated(victims, space, path, stays, point)
         finished = _finished(chunk, point, margin, settings)
         progress.advance(len(chunk), f"{float(finished.flipped.float().mean()):.1%} of the last {len(chunk)} flipped")
         yield finished
-
-
-def _evaluated(
-    victims: Victims, space: Space, path: GradientPath, stays: Tensor, point: Tensor
-) -> tuple[Tensor, Tensor]:
-    seen = victims.seen(stays, space.features(stays, point))
-    margin, gradient = path(seen, victims.lengths[stays], victims.labels[stays])
-    return margin, space.pull(stays, point, gradient[..., : victims.inputs.shape[-1]])
 
 
 def _finished(stays: Tensor, point: Tensor, margin: Tensor, settings: SearchSettings) -> FinishedRows:

@@ -17,6 +17,15 @@ ROWS_A_BLOCK = 1024
 _SLACK = 1e-4
 
 
+def evaluated(
+    victims: Victims, space: Space, path: GradientPath, stays: Tensor, point: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Margins (rows,) of `stays` (rows,) at `point` (rows, size), and the gradient of logit_y - logit_t there."""
+    seen = victims.seen(stays, space.features(stays, point))
+    margin, gradient = path(seen, victims.lengths[stays], victims.labels[stays])
+    return margin, space.pull(stays, point, gradient[..., : victims.inputs.shape[-1]])
+
+
 class Problem:
     """Rows are numbered: row = stay x number of lambdas + position in the grid of lambdas."""
 
@@ -46,9 +55,7 @@ class Problem:
 
     def evaluate(self, stays: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
         """Margins (rows,) of `stays` (rows,) at `point` (rows, size), and the gradient of logit_y - logit_t there."""
-        seen = self.victims.seen(stays, self.space.features(stays, point))
-        margin, gradient = self._path(seen, self.victims.lengths[stays], self.victims.labels[stays])
-        return margin, self.space.pull(stays, point, gradient[..., : self.victims.inputs.shape[-1]])
+        return evaluated(self.victims, self.space, self._path, stays, point)
 
     def first_step(self, rows: Tensor) -> State:
         """The states of `rows` after one update from zero, from the shared clean gradient."""

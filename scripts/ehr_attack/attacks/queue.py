@@ -1,7 +1,6 @@
 """Which rows wait for a place in the batch, in what order, and which need not be searched (pruning)."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +8,7 @@ import torch
 from torch import Tensor
 
 from ehr_attack.attacks.mode import SearchSettings
-
-if TYPE_CHECKING:
-    from ehr_attack.attacks.rows import Victims
+from ehr_attack.attacks.rows import Victims
 
 _AUDITED_SHARE = 0.05
 _PLACES_A_WINDOW = 4
@@ -41,7 +38,7 @@ class RowQueue:
     `left_out`.
     """
 
-    def __init__(self, victims: "Victims", settings: SearchSettings, resting: Tensor) -> None:
+    def __init__(self, victims: Victims, settings: SearchSettings, resting: Tensor) -> None:
         """resting: bool (rows,), rows that end at zero without a search."""
         self._settings = settings
         rows = torch.arange(len(resting), device=resting.device)
@@ -95,16 +92,18 @@ def left_out(
     pruned: npt.NDArray[np.bool_],
     audited: npt.NDArray[np.bool_],
     rested: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.bool_]:
-    """Which rows count as not searched: above their stay's first failure, unless audited or known to rest at zero.
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which rows of a pruned search count as not searched, and which would have but for the audit.
 
-    All bool (stays, lambdas), lambdas rising; `pruned`: what the search passed over, which depends on what was in work
-    at the time; the result does not.
+    Both lie above their stay's first failure; rows known to rest at zero are neither. All bool (stays, lambdas),
+    lambdas rising; `pruned`: what the search passed over, which depends on what was in work at the time; the result
+    does not.
     """
     failed = ~flipped & ~pruned
     first = np.where(failed.any(axis=1), failed.argmax(axis=1), flipped.shape[1])
     above = np.arange(flipped.shape[1])[None, :] > first[:, None]
-    return np.asarray(above & ~audited & ~rested)
+    needless = above & ~rested
+    return np.asarray(needless & ~audited), np.asarray(needless & audited)
 
 
 def is_audited(keys: Tensor, positions: Tensor) -> Tensor:

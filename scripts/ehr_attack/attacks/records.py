@@ -208,10 +208,9 @@ def _prune(outcomes: _Columns, n_positions: int, prune: bool) -> Callable[[_Colu
     flipped, pruned, audited, rested = (
         outcomes[name].reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested")
     )
-    out = left_out(flipped, pruned, audited, rested) if prune else np.zeros_like(flipped)
-    # An audited row tells something where it would have been left out otherwise.
-    would_be = left_out(flipped, pruned, np.zeros_like(audited), rested)
-    outcomes["pruned"], outcomes["audited"] = out.ravel(), (audited & would_be).ravel()
+    nothing = np.zeros_like(flipped)
+    out, told = left_out(flipped, pruned, audited, rested) if prune else (nothing, nothing)
+    outcomes["pruned"], outcomes["audited"] = out.ravel(), told.ravel()
     rows = np.flatnonzero(out)
     for name in _NO_FLAGS:
         outcomes[name][rows] = False

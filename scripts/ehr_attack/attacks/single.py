@@ -100,13 +100,15 @@ def scan(
     margin above kappa. Levels at which a relation would not hold are left out. Batches are of one stay, of at most
     `chunk_rows` and padded, so that a stay's result depends on nothing but the stay; memory is that of its candidates.
     """
-    values = level_values(record, levels)
+    values, flipped = level_values(record, levels), 0
     for stay in range(len(victims.inputs)):
         place, level = _candidates(record, values, stay)
         change = (level - record.events.value[stay, place]) / record.rules.scale[record.events.feature[stay, place]]
         margin = _margins(margins, space, victims, stay, place, change, chunk_rows)
-        progress.advance(1)
-        yield _result(space.size, stay, place, level, change, margin, kappa)
+        result = _result(space.size, stay, place, level, change, margin, kappa)
+        flipped += result.best is not None
+        progress.advance(1, f"{flipped / (stay + 1):.0%} of the stays flipped by one value")
+        yield result
 
 
 def level_values(record: ChartedRecord, levels: int) -> list[_Floats]:
