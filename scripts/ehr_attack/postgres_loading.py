@@ -5,7 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
-from ehr_attack.config import IN_SERVER
+from ehr_attack.config_conflicts import IN_SERVER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -77,6 +77,16 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
         ("attack.lambdas", {"low": 1.0, "high": 0.5}, r"attack\.lambdas\.low: 1\.0 is larger than"),
         ("attack.lambdas.count", 1, r"attack\.lambdas\.count: one lambda needs"),
         ("attack.mutable", ["sodium", "sodum"], r"attack\.mutable: 'sodum' is no variable"),
+        ("attack.mutable_hours", [40, 60], r"attack\.mutable_hours: \[40, 60\]; expected the first and the last hour"),
+        ("attack.modes", ["ista", "a.b:Ista"], r"attack\.modes: 'ista' would share the name ista"),
+        ("attack.modes", ["last_hours"], r"attack\.modes: last_hours is a baseline and needs an attack to match"),
+        (
+            "attack.overrides",
+            {"ista": {"lambdas": {"low": 0.1}}},
+            r"attack\.overrides\.ista\.lambdas\.low: 0\.1 is larger",
+        ),
+        ("attack.overrides", {"ead": {"mutable": ["sodum"]}}, r"attack\.overrides\.ead\.mutable: 'sodum' is no"),
+        ("attack.overrides", {"istas": {}}, r"attack\.overrides\.istas: there is no such mode; expected ista"),
         (
             "attack.mutable",
             "everything",
@@ -93,6 +103,20 @@ def test_a_mistake_ends_in_one_line_that_names_the_key(shipped, key, value, mess
     with pytest.raises(UserError, match=message) as caught:
         validated_config(changed(shipped, key, value))
     assert "\n" not in str(caught.value)
+
+
+def test_a_flip_that_counts_as_it_is_seen_is_not_looked_for_in_bfloat16(shipped):
+    config = changed(changed(shipped, "attack.modes", ["ista", "sun2018"]), "attack.precision", "bfloat16")
+    with pytest.raises(UserError, match=r"attack\.precision: bfloat16, but a flip of mode sun2018 counts as"):
+        validated_config(config)
+    validated_config(changed(config, "attack.overrides", {"sun2018": {"precision": "float32"}}))
+
+
+def test_recorded_values_are_not_changed_where_they_were_filled_by_mistake(shipped):
+    config = changed(changed(shipped, "audit.mistakes", ["look_ahead_interpolation"]), "features.imputation", "linear")
+    validated_config(config)
+    with pytest.raises(UserError, match=r"attack\.modes: measurement changes recorded values, which look_ahead"):
+        validated_config(changed(config, "attack.modes", ["measurement", "ista"]))
 
 
 @pytest.mark.parametrize(
