@@ -199,36 +199,137 @@ that flips the prediction by itself, with its smallest such change. `hours` sinc
 
 _MAP: _Fields = {"model": _TEXT, "mode": _TEXT, "direction": _TEXT}
 
+SELECTED, FIXED, ALL_LAMBDAS = "selected", "fixed", "all"
+POLICIES = (SELECTED, FIXED, ALL_LAMBDAS)
+"""Which successful attacks on a stay count: its selected one; those at the one lambda that is selected most often; all,
+each weighing as much as the others. Modes without a lambda have `selected` alone."""
+
+ALL_CELLS, OBSERVED_CELLS = "all", "observed"
+BASES = (ALL_CELLS, OBSERVED_CELLS)
+"""What is measured: every cell, over all stays; or the cells with a recorded value, each over the stays that have it."""
+
+_BASIS: _Fields = {"policy": _TEXT, "basis": _TEXT}
+_SIZE: _Fields = {"n_rows": _INT64, "n_stays": _INT64, "n_patients": _INT64}
+
+
+def _with_interval(*names: str) -> _Fields:
+    return {f"{name}{end}": _FLOAT for name in names for end in ("", "_low", "_high")}
+
+
 CELLS = pa.schema(
     _MAP
-    | {
-        "hour": _INT32,
-        "variable": _TEXT,
-        "n_stays": _INT64,
-        "gmp": _FLOAT,
-        "gap": _FLOAT,
-        "gpp": _FLOAT,
-        "s": _FLOAT,
-        "q95": _FLOAT,
-        "s_q95": _FLOAT,
-        "n_observed": _INT64,
-        "gpp_observed": _FLOAT,
-    }
+    | _BASIS
+    | {"hour": _INT32, "variable": _TEXT}
+    | _SIZE
+    | _with_interval("gmp", "gap", "gpp", "q95", "s", "s_q95")
 )
-"""One row a cell (hour, variable) and direction."""
+"""One row a cell (hour, variable), direction, policy and basis: its measures with 95 % intervals over patients.
 
-_INTERVAL: _Fields = {"s_q95": _FLOAT, "s_q95_low": _FLOAT, "s_q95_high": _FLOAT}
+`n_rows`, `n_stays`, `n_patients`: attacks, stays and patients that the cell is measured over (basis `observed`: those
+with a recorded value there). Intervals of `gmp` and `s`, which rest on a maximum, are m-out-of-n. Null: below ten stays.
+"""
 
 VARIABLES = pa.schema(
     _MAP
-    | {"variable": _TEXT, "n_stays": _INT64, "s": _FLOAT, "s_low": _FLOAT, "s_high": _FLOAT}
-    | _INTERVAL
-    | {"rank": _INT32}
+    | _BASIS
+    | {"variable": _TEXT}
+    | _SIZE
+    | _with_interval("s", "s_q95")
+    | {"rank": _INT32, "rank_low": _INT32, "rank_high": _INT32}
 )
-"""One row a variable and direction: S_j, its robust form with an interval, and its rank (1: most susceptible)."""
+"""One row a variable, direction, policy and basis: S_j (sum over hours) in both forms, and its rank by `s_q95` (1: most
+susceptible, ties: the smallest) with a 95 % interval over patients."""
 
-HOURS = pa.schema(_MAP | {"hour": _INT32, "n_stays": _INT64, "s": _FLOAT} | _INTERVAL)
-"""One row an hour and direction: S_i and its robust form with an interval."""
+HOURS = pa.schema(_MAP | _BASIS | {"hour": _INT32} | _SIZE | _with_interval("s", "s_q95"))
+"""One row an hour, direction, policy and basis: S_i (sum over variables) in both forms."""
+
+VARIABLE_AXIS, HOUR_AXIS = "variable", "hour"
+_SUM: _Fields = {"axis": _TEXT, "name": _TEXT}
+
+SUMS_BY_MODEL = pa.schema(
+    _MAP | {"seed": _INT64, "fold": _INT32} | _BASIS | _SUM | _SIZE | {"s": _FLOAT, "s_q95": _FLOAT}
+)
+"""One row a variable or hour (`axis`, `name`) of each single trained model, and (`fold` null) of each seed over its folds:
+how far susceptibility depends on the training."""
+
+PATIENTS, MODELS_TOO = "patients", "patients, folds and seeds"
+RESAMPLED = (PATIENTS, MODELS_TOO)
+
+REPLICATES = pa.schema(_MAP | {"basis": _TEXT, "resampled": _TEXT, "replicate": _INT32} | _SUM | {"s_q95": _FLOAT})
+"""Bootstrap replicates of the sums over hours and variables, policy `selected`: what every interval of a function of them
+is made of. `resampled`: patients alone (the models as they are), or folds and seeds, and patients within the folds drawn.
+A replicate is one draw, the same for all rows of its number."""
+
+TRADEOFF = pa.schema(
+    _MAP
+    | {"lambda": _FLOAT, "n_attacked": _INT64, "n_succeeded": _INT64, "n_patients": _INT64, "n_selected": _INT64}
+    | {f"{name}_{quartile}": _FLOAT for name in ("mp", "ap", "pp") for quartile in ("q25", "median", "q75")}
+)
+"""One row a lambda and direction: of the attacks that succeeded there, how large (MP, AP; scaled units) and how sparse (PP,
+share of the cells) the changes are; `n_selected`: stays whose selected attack it is."""
+
+SUPPORTED, NOT_SUPPORTED, CANNOT_TELL = "supported", "not supported", "cannot tell"
+VERDICT_WORDS = (SUPPORTED, NOT_SUPPORTED, CANNOT_TELL)
+
+VERDICTS = pa.schema(
+    {
+        "claim": _INT32,
+        "hypothesis": _TEXT,
+        "model": _TEXT,
+        "mode": _TEXT,
+        "direction": _TEXT,
+        "basis": _TEXT,
+        "effect": _TEXT,
+        "value": _FLOAT,
+        "low": _FLOAT,
+        "high": _FLOAT,
+        "none": _FLOAT,
+        "published": _FLOAT,
+        "n_stays": _INT64,
+        "n_patients": _INT64,
+        "verdict": _TEXT,
+        "reason": _TEXT,
+    }
+)
+"""One row a test of a claim of the paper: effect size with its 95 % interval over patients, folds and seeds, its value if
+there were no effect (`none`), in the paper (`published`), and what follows, in one of VERDICT_WORDS and a sentence.
+`direction` and `basis` are empty where a test has none."""
+
+STABILITY = pa.schema(
+    {
+        "across": _TEXT,
+        "first": _TEXT,
+        "second": _TEXT,
+        "mode": _TEXT,
+        "direction": _TEXT,
+        "axis": _TEXT,
+        "n_shared": _INT64,
+        "n_patients": _INT64,
+        "spearman": _FLOAT,
+        "kendall": _FLOAT,
+    }
+)
+"""One row a pair: agreement of S_q95 ranks over variables or hours (`axis`) between two folds, seeds, models or attacks
+(`across`); `n_patients`: of the smaller of the two."""
+
+TRANSFER = pa.schema(
+    {
+        "mode": _TEXT,
+        "direction": _TEXT,
+        "from_model": _TEXT,
+        "from_seed": _INT64,
+        "to_model": _TEXT,
+        "to_seed": _INT64,
+        "n_stays": _INT64,
+        "n_patients": _INT64,
+        "n_flipped": _INT64,
+        "rate": _FLOAT,
+        "low": _FLOAT,
+        "high": _FLOAT,
+    }
+)
+"""One row an ordered pair of models: of the stays whose selected change flips `from_model` and that `to_model`, of the same
+fold, classifies correctly, the share (with a 95 % interval over patients) that the same change flips there too."""
 
 ATTACK_CURVES = pa.schema(_MAP | {"budget": _TEXT, "allowed": _FLOAT, "success_rate": _FLOAT, "n_attacked": _INT64})
 """Success rate against the allowed maximum perturbation (`linf`) or share of changed cells (`share`)."""

@@ -8,13 +8,18 @@ from collections.abc import Sequence
 
 DIRECTIONS = ("0_to_1", "1_to_0")
 
+ATTACK_FIGURES = ("variables", "hours", "success", "tradeoff", "cumulative", "ranks")
+"""Kinds of figures of one attack mode on one model that show both directions."""
+
 COHORT_TABLES = ("cohort_flow", "cohort", "missingness", "item_audit", "integrity")
 MODEL_TABLES = ("model_metrics", "model_decisions", "subgroups", "published_comparison", "paper_protocol")
-ATTACK_TABLES = ("attack_summary", "rank_comparison", "paper_claims")
+ATTACK_TABLES = ("attack_summary", "verdicts", "rank_comparison", "paper_claims", "stability", "transfer")
 MISTAKE_TABLES, MISTAKE_FIGURES = ("audit_of_mistakes",), ("mistakes_hours",)
 """Only in runs with `audit.mistakes`."""
 
 COHORT_FIGURES = ("flow",)
+AGREEMENT_FIGURES = ("agreement", "transfer")
+"""Of the whole run: how models, seeds, folds and attacks agree."""
 
 
 def model_figures(model: str) -> tuple[str, ...]:
@@ -31,7 +36,7 @@ def attack_figures(model: str, mode: str) -> tuple[str, ...]:
     """Stems of the figures of one attack mode on one model; the maps come once a direction."""
     stem = f"{model}_{mode}"
     maps = (f"{kind}_{stem}_{direction}" for kind in ("susceptibility", "measures") for direction in DIRECTIONS)
-    return (*maps, *(f"{kind}_{stem}" for kind in ("variables", "hours", "success")))
+    return (*maps, *(f"{kind}_{stem}" for kind in ATTACK_FIGURES))
 
 
 def patient_figures(model: str, mode: str) -> tuple[str, ...]:
@@ -41,7 +46,7 @@ def patient_figures(model: str, mode: str) -> tuple[str, ...]:
 
 def susceptibility_tables(model: str, mode: str) -> tuple[str, ...]:
     """Stems of the susceptibility tables of one attack mode on one model."""
-    return tuple(f"susceptibility_{level}_{model}_{mode}" for level in ("variables", "hours", "cells"))
+    return tuple(f"susceptibility_{level}_{model}_{mode}" for level in ("variables", "hours", "cells", "tradeoff"))
 
 
 def all_tables(models: Sequence[str], modes: Sequence[str]) -> tuple[str, ...]:
