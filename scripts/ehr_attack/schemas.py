@@ -206,7 +206,7 @@ each weighing as much as the others. Modes without a lambda have `selected` alon
 
 ALL_CELLS, OBSERVED_CELLS = "all", "observed"
 BASES = (ALL_CELLS, OBSERVED_CELLS)
-"""What is measured: every cell, over all stays; or the cells with a recorded value, each over the stays that have it."""
+"""What is measured: every cell, over all stays; or each cell over the stays that have a recorded value there."""
 
 _BASIS: _Fields = {"policy": _TEXT, "basis": _TEXT}
 _SIZE: _Fields = {"n_rows": _INT64, "n_stays": _INT64, "n_patients": _INT64}
@@ -226,7 +226,8 @@ CELLS = pa.schema(
 """One row a cell (hour, variable), direction, policy and basis: its measures with 95 % intervals over patients.
 
 `n_rows`, `n_stays`, `n_patients`: attacks, stays and patients that the cell is measured over (basis `observed`: those
-with a recorded value there). Intervals of `gmp` and `s`, which rest on a maximum, are m-out-of-n. Null: below ten stays.
+with a recorded value there). Intervals of `gmp` and `s`, which rest on a maximum, are m-out-of-n. Null: below ten
+stays.
 """
 
 VARIABLES = pa.schema(
@@ -249,24 +250,24 @@ _SUM: _Fields = {"axis": _TEXT, "name": _TEXT}
 SUMS_BY_MODEL = pa.schema(
     _MAP | {"seed": _INT64, "fold": _INT32} | _BASIS | _SUM | _SIZE | {"s": _FLOAT, "s_q95": _FLOAT}
 )
-"""One row a variable or hour (`axis`, `name`) of each single trained model, and (`fold` null) of each seed over its folds:
-how far susceptibility depends on the training."""
+"""One row a variable or hour (`axis`, `name`) of each single trained model, and (`fold` null) of each seed over its
+folds: how far susceptibility depends on the training."""
 
 PATIENTS, MODELS_TOO = "patients", "patients, folds and seeds"
 RESAMPLED = (PATIENTS, MODELS_TOO)
 
 REPLICATES = pa.schema(_MAP | {"basis": _TEXT, "resampled": _TEXT, "replicate": _INT32} | _SUM | {"s_q95": _FLOAT})
-"""Bootstrap replicates of the sums over hours and variables, policy `selected`: what every interval of a function of them
-is made of. `resampled`: patients alone (the models as they are), or folds and seeds, and patients within the folds drawn.
-A replicate is one draw, the same for all rows of its number."""
+"""Bootstrap replicates of the sums over hours and variables, policy `selected`: what every interval of a function of
+them is made of. `resampled`: patients alone (the models as they are), or folds and seeds, and patients within the folds
+drawn. A replicate is one draw, the same for all rows of its number."""
 
 TRADEOFF = pa.schema(
     _MAP
     | {"lambda": _FLOAT, "n_attacked": _INT64, "n_succeeded": _INT64, "n_patients": _INT64, "n_selected": _INT64}
     | {f"{name}_{quartile}": _FLOAT for name in ("mp", "ap", "pp") for quartile in ("q25", "median", "q75")}
 )
-"""One row a lambda and direction: of the attacks that succeeded there, how large (MP, AP; scaled units) and how sparse (PP,
-share of the cells) the changes are; `n_selected`: stays whose selected attack it is."""
+"""One row a lambda and direction: of the attacks that succeeded there, how large (MP, AP; scaled units) and how sparse
+(PP, share of the cells) the changes are; `n_selected`: stays whose selected attack it is."""
 
 SUPPORTED, NOT_SUPPORTED, CANNOT_TELL = "supported", "not supported", "cannot tell"
 VERDICT_WORDS = (SUPPORTED, NOT_SUPPORTED, CANNOT_TELL)
@@ -291,8 +292,8 @@ VERDICTS = pa.schema(
         "reason": _TEXT,
     }
 )
-"""One row a test of a claim of the paper: effect size with its 95 % interval over patients, folds and seeds, its value if
-there were no effect (`none`), in the paper (`published`), and what follows, in one of VERDICT_WORDS and a sentence.
+"""One row a test of a claim of the paper: effect size with its 95 % interval over patients, folds and seeds, its value
+if there were no effect (`none`), in the paper (`published`), and what follows, in one of VERDICT_WORDS and a sentence.
 `direction` and `basis` are empty where a test has none."""
 
 STABILITY = pa.schema(
@@ -328,8 +329,8 @@ TRANSFER = pa.schema(
         "high": _FLOAT,
     }
 )
-"""One row an ordered pair of models: of the stays whose selected change flips `from_model` and that `to_model`, of the same
-fold, classifies correctly, the share (with a 95 % interval over patients) that the same change flips there too."""
+"""One row an ordered pair of models: of the stays whose selected change flips `from_model` and that `to_model`, of the
+same fold, classifies correctly, the share (with a 95 % interval over patients) that the same change flips there too."""
 
 ATTACK_CURVES = pa.schema(_MAP | {"budget": _TEXT, "allowed": _FLOAT, "success_rate": _FLOAT, "n_attacked": _INT64})
 """Success rate against the allowed maximum perturbation (`linf`) or share of changed cells (`share`)."""
