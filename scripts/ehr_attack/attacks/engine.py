@@ -7,6 +7,7 @@ arithmetic of a row depends on the number of rows beside it, the batch always ha
 result does not depend on its neighbours.
 """
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ehr_attack.attacks.batch import Batch
 from ehr_attack.attacks.gradients import GradientPath, freeze, gradient_path
 from ehr_attack.attacks.gradients.autograd import margins
+from ehr_attack.attacks.memory import RowsAtOnce
 from ehr_attack.attacks.mode import Mode, SearchSettings
 from ehr_attack.attacks.problem import ROWS_A_BLOCK, VANISHED, Problem
 from ehr_attack.attacks.queue import RowQueue, padded, rows_of
@@ -47,10 +49,12 @@ def search(
 
 def in_chunks(model: nn.Module, inputs: Tensor, lengths: Tensor, labels: Tensor, chunk_rows: int) -> Tensor:
     """`margins` (rows,) without gradients, in batches padded to `chunk_rows`, so that neighbours do not matter."""
+    at_once, margins_of_rows = RowsAtOnce(), functools.partial(margins, model)
     with torch.no_grad():
         parts = [
-            margins(
-                model, *(padded(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels))
+            at_once(
+                margins_of_rows,
+                *(padded(part[start : start + chunk_rows], chunk_rows) for part in (inputs, lengths, labels)),
             )
             for start in range(0, len(inputs), chunk_rows)
         ]

@@ -1,11 +1,13 @@
 """One search's question: which stays, varied in which space, by which mode, with gradients by which path."""
 
+import functools
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ehr_attack.attacks.gradients import GradientPath
+from ehr_attack.attacks.memory import RowsAtOnce
 from ehr_attack.attacks.mode import Mode, SearchSettings, Seen, State
 from ehr_attack.attacks.queue import padded, rows_of
 from ehr_attack.attacks.rows import Victims
@@ -36,6 +38,7 @@ class Problem:
         # The smallest flip lies where the margin just passes kappa in float32; a little more holds in float64 too.
         self.settings = settings if mode.stops_at_flip else replace(settings, kappa=settings.kappa + _SLACK)
         self.device = victims.inputs.device
+        self._at_once = RowsAtOnce()
         self._lambdas = torch.tensor(settings.lambdas, dtype=torch.float32, device=self.device)
         self.clean_margin, self.clean_gradient = self._at_zero()
 
@@ -55,7 +58,7 @@ class Problem:
 
     def evaluate(self, stays: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
         """Margins (rows,) of `stays` (rows,) at `point` (rows, size), and the gradient of logit_y - logit_t there."""
-        return evaluated(self.victims, self.space, self._path, stays, point)
+        return self._at_once(functools.partial(evaluated, self.victims, self.space, self._path), stays, point)
 
     def first_step(self, rows: Tensor) -> State:
         """The states of `rows` after one update from zero, from the shared clean gradient."""
