@@ -1,0 +1,6 @@
+"""The claims of Sun et al. (2018) as tests: effect size, interval, and a plain verdict, for the data at hand.
+
+The modules follow the way of a verdict: `sums` (S of hours and variables, with its replicates) -> `statistics` (what
+is computed of these) -> `performance`, `time_preference`, `places`, `small_changes` (the tests of each claim) ->
+`question` (one test with its numbers) -> `rule` (what follows from them) -> `table`.
+"""

@@ -1,0 +1,64 @@
+"""The table of verdicts: every test of every model and mapped attack mode."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ehr_attack.schemas import VERDICTS
+from ehr_attack.storage import read_frame, write_frame
+from ehr_attack.variables import Variable
+from ehr_attack.verdicts.performance import no_skill, performance_questions, pooled
+from ehr_attack.verdicts.places import direction_questions, laboratory_questions, rank_questions
+from ehr_attack.verdicts.small_changes import change_questions, read_attempts
+from ehr_attack.verdicts.sums import read_sums
+from ehr_attack.verdicts.time_preference import time_questions
+
+_SUMS = ("variables", "hours", "replicates")
+
+
+def write_verdicts(
+    files: Mapping[str, Sequence[str]],
+    *,
+    models: Sequence[str],
+    modes: Sequence[str],
+    null_models: Mapping[str, str],
+    variables: Sequence[Variable],
+    profile: str,
+    window_hours: int,
+    resamples: int,
+    out: str,
+) -> None:
+    """Write VERDICTS, sorted by claim, then in the order of models and modes.
+
+    files: by name, the tables `metrics` of each of `models`; `variables`, `hours`, `replicates` of each of `models`,
+    with each of `modes`; `outcomes` likewise, of all seeds and folds; `null_hours`, `null_variables`,
+    `null_replicates` of each of `null_models`; `stays`. null_models: model -> its label on the null cohort; its tables
+    are of the first mode. variables: of the run, of `profile`. Raises UserError when a table is missing.
+    """
+    stays = read_frame(files["stays"][0], ["stay_id", "subject_id"])
+    subjects = stays.set_index("stay_id")["subject_id"]
+    n_cells = window_hours * len(variables)
+    nulls = {
+        model: read_sums(*(files[f"null_{name}"][number] for name in _SUMS)) for number, model in enumerate(null_models)
+    }
+    per_map = len(files["outcomes"]) // max(1, len(models) * len(modes))
+    rows: list[dict[str, Any]] = []
+    for number, model in enumerate(models):
+        metrics = read_frame(files["metrics"][number])
+        hindrance = no_skill(model, pooled(metrics))
+        rows += [question.row(model, "", hindrance) for question in performance_questions(metrics)]
+        for place, mode in enumerate(modes):
+            at = number * len(modes) + place
+            sums = read_sums(*(files[name][at] for name in _SUMS))
+            outcomes = files["outcomes"][at * per_map : (at + 1) * per_map]
+            questions = [
+                *time_questions(sums, nulls.get(model, {}) if place == 0 else {}),
+                *direction_questions(sums, variables, profile),
+                *rank_questions(sums, profile),
+                *laboratory_questions(sums, variables, profile),
+                *change_questions(read_attempts(outcomes, subjects, n_cells), resamples),
+            ]
+            rows += [question.row(model, mode, hindrance) for question in questions]
+    table = pd.DataFrame(rows, columns=VERDICTS.names)
+    write_frame(table.sort_values("claim", kind="stable", ignore_index=True), out, VERDICTS)

@@ -1,0 +1,214 @@
+"""Verdicts on made-up tables whose effects are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ehr_attack.errors import UserError
+from ehr_attack.published import published_scores
+from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICTS
+from ehr_attack.storage import read_frame, read_parquet
+from ehr_attack.variables import LAB, load_variables
+from ehr_attack.verdicts.performance import pooled
+from ehr_attack.verdicts.table import write_verdicts
+from verdict_builder import DIRECTIONS, KNOWN, N_HOURS, NAMES, write_map, write_metrics, write_outcomes
+
+RISING, EVEN = np.linspace(0.5, 1.5, N_HOURS), np.ones(N_HOURS)
+PUBLISHED = {
+    direction: published_scores("sun2018", direction, "clinical")[NAMES].to_numpy() for direction in DIRECTIONS
+}
+SKILL, NO_SKILL = (0.86, 0.82, 0.89), (0.53, 0.46, 0.60)
+
+
+@pytest.fixture
+def verdicts(tmp_path):
+    """Write and read the table: `verdicts(hours=..., variables=..., null=..., auroc=..., n_stays=...)`."""
+
+    def made(
+        hours=RISING, variables=PUBLISHED, null=EVEN, auroc=SKILL, n_stays=40, flipped=(20, 20), profile="clinical"
+    ):
+        sums = {direction: {"variable": variables[direction], "hour": hours} for direction in DIRECTIONS}
+        own = write_map(tmp_path / "own", sums, n_stays=n_stays)
+        files = {name: [path] for name, path in own.items()}
+        nulls = {}
+        if null is not None:
+            of_null = {direction: {"variable": variables[direction], "hour": null} for direction in DIRECTIONS}
+            written = write_map(tmp_path / "null", of_null, model="lstmNull", seed=1)
+            files |= {f"null_{name}": [path] for name, path in written.items()}
+            nulls = {"lstm": "lstmNull"}
+        files["metrics"] = [write_metrics(tmp_path / "metrics.parquet", auroc)]
+        counts = dict(zip(DIRECTIONS, flipped, strict=True))
+        files["outcomes"] = [write_outcomes(tmp_path / f"outcomes_{fold}.parquet", fold, counts) for fold in (0, 1)]
+        ids = [1000 * fold + 100 * number + stay for fold in (0, 1) for number in (0, 1) for stay in range(20)]
+        stays = pd.DataFrame({"stay_id": ids, "subject_id": np.asarray(ids) + 7})
+        stays.to_parquet(tmp_path / "stays.parquet")
+        files["stays"] = [str(tmp_path / "stays.parquet")]
+        out = tmp_path / "verdicts.parquet"
+        write_verdicts(
+            files, models=["lstm"], modes=["ista"], null_models=nulls, variables=KNOWN, profile=profile,
+            window_hours=N_HOURS, resamples=100, out=str(out),
+        )  # fmt: skip
+        assert read_parquet(out).schema.equals(VERDICTS)
+        return read_frame(out)
+
+    return made
+
+
+def of(table, claim, effect="", **labels):
+    """The rows of a claim whose effect holds the words, and with these labels."""
+    rows = table[(table["claim"] == claim) & table["effect"].str.contains(effect, regex=False)]
+    for name, value in labels.items():
+        rows = rows[rows[name] == value]
+    assert len(rows)
+    return rows
+
+
+def words(rows):
+    return set(rows["verdict"])
+
+
+def test_every_claim_is_tested(verdicts):
+    table = verdicts()
+    assert set(table["claim"]) == {1, 2, 3, 4, 5}
+    assert table["claim"].is_monotonic_increasing
+    assert (table["low"] <= table["value"]).mean() > 0.9  # replicates lie around the value
+    assert not table["reason"].str.contains("nan").any()
+    assert table["reason"].str.startswith("In these data ").all()
+
+
+def test_later_hours_beyond_the_null_are_supported(verdicts):
+    rows = of(verdicts(), 2)
+    assert words(rows) == {SUPPORTED}
+    assert len(rows) == 2 * 2 * 2  # directions, bases, slope and share
+    slope = of(rows, 2, "slope", direction="0_to_1", basis="all").iloc[0]
+    assert slope["value"] == pytest.approx(100 * 10 / (N_HOURS - 1))  # 1 over 7 hours; the null's slope is 0
+    assert slope["low"] < slope["value"] < slope["high"]
+    share = of(rows, 2, "last quarter", direction="0_to_1", basis="all").iloc[0]
+    assert share["value"] == pytest.approx(100 * RISING[6:].sum() / N_HOURS - 25)
+
+
+def test_a_rise_that_the_null_has_too_is_no_preference(verdicts):
+    rows = of(verdicts(null=RISING), 2)
+    assert words(of(rows, 2, "last quarter")) == {NOT_SUPPORTED}  # within 5 % of S of the null: excluded
+    assert rows["value"].abs().max() < 1e-9
+    assert rows["reason"].str.contains("from where on it would matter").any()
+
+
+def test_earlier_hours_speak_against_it(verdicts):
+    assert words(of(verdicts(hours=RISING[::-1]), 2)) == {NOT_SUPPORTED}
+
+
+def test_without_a_null_nothing_is_said_of_hours(verdicts):
+    table = verdicts(null=None)
+    rows = of(table, 2)
+    assert words(rows) == {CANNOT_TELL}
+    assert rows["reason"].str.contains("susceptibility.null_cohort", regex=False).all()
+    assert SUPPORTED in words(of(table, 3))
+
+
+def test_a_model_at_chance_tells_nothing(verdicts):
+    table = verdicts(auroc=NO_SKILL)
+    assert words(table) == {CANNOT_TELL}
+    assert table["reason"].str.contains("0.53 (0.46 to 0.60), which does not exclude 0.5", regex=False).all()
+
+
+def test_an_auroc_without_interval_tells_nothing(verdicts):
+    assert words(verdicts(auroc=(0.9, np.nan, np.nan))) == {CANNOT_TELL}
+
+
+def test_fewer_than_ten_stays_tell_nothing(verdicts):
+    table = verdicts(n_stays=9)
+    assert words(of(table, 2)) == words(of(table, 3)) == words(of(table, 4)) == {CANNOT_TELL}
+    assert of(table, 4)["reason"].str.contains("10 stays of 10 patients").all()
+
+
+@pytest.mark.parametrize(
+    ("auroc", "verdict"),
+    [
+        ((0.90, 0.88, 0.92), SUPPORTED),  # all above 0.9094 - 0.05
+        ((0.88, 0.84, 0.93), CANNOT_TELL),
+        ((0.80, 0.76, 0.85), NOT_SUPPORTED),
+    ],
+)
+def test_published_performance(verdicts, auroc, verdict):
+    row = of(verdicts(auroc=auroc), 1, "AUROC").iloc[0]
+    assert row["verdict"] == verdict
+    assert (row["published"], row["none"]) == (0.9094, 0.5)
+    assert (row["value"], row["low"], row["high"]) == auroc
+    assert (row["n_stays"], row["n_patients"]) == (200, 180)
+
+
+def test_seeds_are_pooled_by_their_widest_interval():
+    rows = [
+        {"fold": None, "metric": "auroc", "value": 0.8, "low": 0.7, "high": 0.9},
+        {"fold": None, "metric": "auroc", "value": 0.6, "low": 0.5, "high": 0.95},
+        {"fold": 0, "metric": "auroc", "value": 0.1, "low": 0.0, "high": 1.0},
+    ]
+    auroc = pooled(pd.DataFrame(rows))["auroc"]
+    assert (auroc.value, auroc.low, auroc.high) == pytest.approx((0.7, 0.5, 0.95))
+
+
+def test_the_published_scores_themselves_support_what_the_paper_says_of_them(verdicts):
+    """S summed is 9.9 for 1 to 0 or so and 4.99 for 0 to 1; the ranks are the published ones."""
+    table = verdicts()
+    ratio = of(table, 3, "ratio", basis="all").iloc[0]
+    assert ratio["value"] == pytest.approx(PUBLISHED["1_to_0"].sum() / PUBLISHED["0_to_1"].sum())
+    assert ratio["published"] == pytest.approx(ratio["value"])
+    top = of(table, 3, "three top", basis="all").iloc[0]
+    by_hand = [100 * np.sort(PUBLISHED[direction])[-3:].sum() / PUBLISHED[direction].sum() for direction in DIRECTIONS]
+    assert top["value"] == pytest.approx(by_hand[1] - by_hand[0])
+    assert words(of(table, 3, "ratio")) == words(of(table, 3, "three top")) == {SUPPORTED}
+    ranks = of(table, 3, "rank correlation")
+    assert len(ranks) == 2 * 2 * 2
+    assert words(ranks) == {SUPPORTED}
+    assert ranks["value"].to_numpy() == pytest.approx(1.0)
+
+
+def test_ranks_the_other_way_round_do_not_agree(verdicts):
+    turned = {direction: scores.max() + 0.1 - scores for direction, scores in PUBLISHED.items()}
+    ranks = of(verdicts(variables=turned), 3, "rank correlation")
+    assert words(ranks) == {NOT_SUPPORTED}
+    assert ranks["value"].to_numpy() == pytest.approx(-1.0)
+
+
+def test_directions_the_other_way_round(verdicts):
+    swapped = {"0_to_1": PUBLISHED["1_to_0"], "1_to_0": PUBLISHED["0_to_1"]}
+    assert words(of(verdicts(variables=swapped), 3, "ratio")) == {NOT_SUPPORTED}
+
+
+def test_ranks_compare_the_same_analytes_only(verdicts):
+    """With the variables of the 2023 reproduction: no INR in the paper; potassium and calcium are other analytes."""
+    assert {row.split(", ")[-1] for row in of(verdicts(), 3, "rank correlation")["effect"]} == {"19 variables"}
+    ranks = of(verdicts(profile="reproduction2023"), 3, "rank correlation")
+    assert {row.split(", ")[-1] for row in ranks["effect"]} == {"17 variables"}
+
+
+def test_laboratory_against_vital_signs_by_hand(verdicts):
+    is_lab = np.array([variable.group == LAB for variable in load_variables()])
+    twice = dict.fromkeys(DIRECTIONS, np.where(is_lab, 2.0, 1.0))
+    rows = of(verdicts(variables=twice), 4)
+    assert words(rows) == {SUPPORTED}
+    assert of(rows, 4, "ratio")["value"].to_numpy() == pytest.approx(2.0)
+    assert of(rows, 4, "share")["value"].to_numpy() == pytest.approx(100 * (26 / 32 - 13 / 19))
+    assert words(of(verdicts(variables=dict.fromkeys(DIRECTIONS, np.ones(19))), 4, "share")) == {NOT_SUPPORTED}
+
+
+def test_small_changes_by_hand(verdicts):
+    """Of 40 stays a direction all, or 24, are flipped, by 4 of 8 x 19 cells and at most 0.1."""
+    table = verdicts(flipped=(20, 12))
+    every, some = (of(table, 5, "flipped", direction=direction).iloc[0] for direction in DIRECTIONS)
+    assert (every["value"], every["low"], every["high"], every["verdict"]) == (100.0, 100.0, 100.0, SUPPORTED)
+    assert (some["value"], some["n_stays"], some["verdict"]) == (60.0, 40, NOT_SUPPORTED)
+    assert some["low"] < 60 < some["high"] < 90
+    share = of(table, 5, "share of the cells", direction="1_to_0").iloc[0]
+    assert (share["value"], share["n_stays"]) == (pytest.approx(100 * 4 / (8 * 19)), 24)
+    assert share["verdict"] == SUPPORTED
+    assert of(table, 5, "largest change", direction="1_to_0").iloc[0]["value"] == pytest.approx(0.1)
+
+
+def test_a_missing_table_is_told(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        write_verdicts(
+            {"stays": [str(tmp_path / "stays.parquet")]}, models=[], modes=[], null_models={}, variables=KNOWN,
+            profile="clinical", window_hours=8, resamples=20, out=str(tmp_path / "verdicts.parquet"),
+        )  # fmt: skip
