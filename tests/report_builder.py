@@ -15,24 +15,41 @@ import pandas as pd
 import yaml
 
 from ehr_attack import schemas
+from ehr_attack.figures.agreement import plot_agreement
 from ehr_attack.figures.flow import plot_flow
 from ehr_attack.figures.models import plot_model
-from ehr_attack.figures.names import COHORT_FIGURES, attack_figures, model_figures, patient_figures
+from ehr_attack.figures.names import (
+    AGREEMENT_FIGURES,
+    COHORT_FIGURES,
+    attack_figures,
+    model_figures,
+    patient_figures,
+)
 from ehr_attack.figures.patient import plot_patient
 from ehr_attack.figures.susceptibility import plot_attack
 from ehr_attack.report import build_report
 from ehr_attack.storage import read_frame, write_frame, write_json, write_text
-from ehr_attack.summaries.attacks import write_attack_tables, write_susceptibility_tables
+from ehr_attack.summaries.agreement import write_agreement_tables
+from ehr_attack.summaries.attacks import write_attack_tables
 from ehr_attack.summaries.audit import write_audit_tables
 from ehr_attack.summaries.cohort import write_cohort_tables
 from ehr_attack.summaries.models import write_model_tables
 from ehr_attack.summaries.protocol import write_protocol_table
+from ehr_attack.summaries.susceptibility import write_susceptibility_tables
 from ehr_attack.variables import Variable, load_variables
+from map_builder import (
+    LAMBDAS,
+    made_up_cells,
+    made_up_stability,
+    made_up_sums,
+    made_up_tradeoff,
+    made_up_transfer,
+    made_up_verdicts,
+)
 
 # Eight distinctive digits: a hit of one of them in an output is a leak, not a coincidence.
 FIRST_STAY_ID, FIRST_SUBJECT_ID, FIRST_HADM_ID = 73_140_001, 62_710_001, 51_410_001
 DIRECTIONS = ("0_to_1", "1_to_0")
-LAMBDAS = (0.001, 0.005, 0.015)
 
 _TYPICAL = {
     "heart_rate": 86.0, "sbp": 121.0, "dbp": 62.0, "temperature": 36.9, "resp_rate": 18.0, "spo2": 97.0,
@@ -119,8 +136,13 @@ class RunFiles:
         return [folder / f"fold_{fold}/{table}.parquet" for fold in range(self.folds)]
 
     def measure(self, model: str, mode: str, table: str) -> Path:
-        """`table`: cells, variables, hours, curves or summary."""
+        """`table`: cells, variables, hours, tradeoff, curves or summary."""
         return self.root / f"susceptibility/{model}/{mode}/{table}.parquet"
+
+    @property
+    def agreement(self) -> dict[str, Path]:
+        """The tables of the whole run: verdicts, stability, transfer."""
+        return {name: self.root / f"susceptibility/{name}.parquet" for name in ("verdicts", "stability", "transfer")}
 
 
 @dataclass(frozen=True)
@@ -162,6 +184,12 @@ class MadeUpRun:
                 write_frame(self._history(random, model, seed, fold), path, schemas.HISTORY)
             for mode in self.modes:
                 self._write_attack(random, files, stays, model, mode)
+        verdicts = made_up_verdicts(self.models, self.modes[0], max(self.successes.values(), default=0))
+        write_frame(verdicts, files.agreement["verdicts"], schemas.VERDICTS)
+        stability = made_up_stability(self.models, self.modes, self.folds)
+        write_frame(stability, files.agreement["stability"], schemas.STABILITY)
+        transfer = made_up_transfer(self.models, self.modes, self.seeds[0])
+        write_frame(transfer, files.agreement["transfer"], schemas.TRANSFER)
         return files
 
     @property
@@ -326,15 +354,19 @@ class MadeUpRun:
     def _write_attack(
         self, random: np.random.Generator, files: RunFiles, stays: pd.DataFrame, model: str, mode: str
     ) -> None:
-        maps = [self._cells(random, model, mode, direction) for direction in self.successes]
-        cells = pd.concat(maps, ignore_index=True)
+        cells = pd.concat([self._cells(random, direction) for direction in self.successes], ignore_index=True)
+        cells = cells.assign(model=model, mode=mode)
         write_frame(cells, files.measure(model, mode, "cells"), schemas.CELLS)
-        keys = ["model", "mode", "direction"]
-        for table, axis, schema in (
-            ("variables", "variable", schemas.VARIABLES),
-            ("hours", "hour", schemas.HOURS),
-        ):
-            write_frame(self._totals(cells, [*keys, axis]), files.measure(model, mode, table), schema)
+        for axis, schema in (("variable", schemas.VARIABLES), ("hour", schemas.HOURS)):
+            sums = made_up_sums(cells, axis, intervals=self.intervals)
+            write_frame(sums, files.measure(model, mode, f"{axis}s"), schema)
+        tradeoff = pd.concat(
+            [
+                made_up_tradeoff(stays, self._attacked(direction)).assign(direction=direction)
+                for direction, stays in self.successes.items()
+            ]
+        ).assign(model=model, mode=mode)
+        write_frame(tradeoff, files.measure(model, mode, "tradeoff"), schemas.TRADEOFF)
         write_frame(self._attack_curves(model, mode), files.measure(model, mode, "curves"), schemas.ATTACK_CURVES)
         write_frame(self._summary(model, mode), files.measure(model, mode, "summary"), schemas.ATTACK_SUMMARY)
         outcomes, perturbations = self._attacks(random, stays, model, mode)
@@ -345,40 +377,11 @@ class MadeUpRun:
             for fold, path in enumerate(files.attacks(model, mode, name)):
                 write_frame(frame[frame["fold"] == fold], path, schema)
 
-    def _cells(self, random: np.random.Generator, model: str, mode: str, direction: str) -> pd.DataFrame:
-        hours, names = np.arange(self.hours), [v.name for v in self.variables]
-        weight = random.gamma(0.7, 1.0, len(names)) / 4
-        share = (weight[None, :] * np.exp((hours[:, None] - self.hours) / 9)).clip(0, 0.9)
-        stays = self.successes[direction]
-        changed = random.binomial(stays, share) * (0 if self.zero_map else 1)
-        size = 0.25 * random.random(share.shape) * (changed > 0)
-        gpp = changed / max(stays, 1)
-        frame = pd.DataFrame(
-            {
-                "hour": np.repeat(hours, len(names)),
-                "variable": np.tile(names, self.hours),
-                "n_stays": stays,
-                "gmp": size.ravel(),
-                "gap": (size * gpp / 2).ravel(),
-                "gpp": gpp.ravel(),
-                "s": (size * gpp).ravel(),
-                "q95": (size * (gpp > 0.05) * 0.7).ravel(),
-                "n_observed": random.binomial(stays, 0.4, size.size),
-            }
-        )
-        frame["s_q95"] = frame["q95"] * frame["gpp"]
-        frame["gpp_observed"] = frame["gpp"].where(frame["n_observed"] >= 10)
-        return frame.assign(model=model, mode=mode, direction=direction)
-
-    def _totals(self, cells: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-        totals = cells.groupby(keys, sort=False, as_index=False).agg(
-            n_stays=("n_stays", "first"), s=("s", "sum"), s_q95=("s_q95", "sum")
-        )
-        shown = self.intervals & (totals["n_stays"] >= 10)
-        totals["s_q95_low"] = (totals["s_q95"] * 0.8).where(shown)
-        totals["s_q95_high"] = (totals["s_q95"] * 1.25).where(shown)
-        ranks = totals.groupby("direction")["s"].rank(ascending=False, method="min")
-        return totals.assign(s_low=np.nan, s_high=np.nan, rank=ranks.astype(int))
+    def _cells(self, random: np.random.Generator, direction: str) -> pd.DataFrame:
+        shape = {"hours": self.hours, "stays": self.successes[direction]}
+        names = [variable.name for variable in self.variables]
+        cells = made_up_cells(random, names, **shape, zero=self.zero_map, intervals=self.intervals)
+        return cells.assign(direction=direction)
 
     def _attacked(self, direction: str) -> int:
         return self.successes[direction] * 10 // 9 + 1
@@ -517,11 +520,12 @@ def write_tables(files: RunFiles, profile: str) -> None:
     write_model_tables(**parts, flow=files.flow, out_dir=files.tables)
     pairs = [(model, mode) for model in files.models for mode in files.modes]
     for model, mode in pairs:
-        parts = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours")}
+        parts = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours", "tradeoff")}
         write_susceptibility_tables(model=model, mode=mode, **parts, **out)
     summaries, variables, hours = (
         [files.measure(model, mode, name) for model, mode in pairs] for name in ("summary", "variables", "hours")
     )
+    write_agreement_tables(**files.agreement, out_dir=files.tables)
     write_attack_tables(summaries=summaries, variables=variables, hours=hours, **out)
 
 
@@ -529,12 +533,15 @@ def draw_figures(files: RunFiles, profile: str, *, dpi: int = 100, style: str = 
     """Draw every figure of a made-up run, those of single patients too."""
     look = {"dpi": dpi, "style": style}
     plot_flow(flow=files.flow, out_dir=files.figures, **look)
+    pairs = {name: files.agreement[name] for name in ("stability", "transfer")}
+    plot_agreement(**pairs, out_dir=files.figures, **look)
     for model in files.models:
         parts = {name: getattr(files, name)(model) for name in ("metrics", "subgroups")}
         parts["curves"] = files.model_curves(model)
         plot_model(model=model, **parts, histories=files.histories(model), out_dir=files.figures, **look)
         for mode in files.modes:
-            tables = {name: files.measure(model, mode, name) for name in ("cells", "variables", "hours", "curves")}
+            kinds = ("cells", "variables", "hours", "curves", "tradeoff")
+            tables = {name: files.measure(model, mode, name) for name in kinds}
             labels = {"model": model, "mode": mode, "profile": profile}
             plot_attack(**labels, **tables, published=True, out_dir=files.figures, **look)
             attacks = {name: files.attacks(model, mode, name) for name in ("outcomes", "perturbations")}
@@ -551,7 +558,7 @@ def place_figures(files: RunFiles) -> None:
             *(stem for mode in files.modes for stem in attack_figures(model, mode)),
         ]
         private = [stem for mode in files.modes for stem in patient_figures(model, mode)]
-        for folder, names in ((files.figures, [*COHORT_FIGURES, *stems]), (files.private, private)):
+        for folder, names in ((files.figures, [*COHORT_FIGURES, *AGREEMENT_FIGURES, *stems]), (files.private, private)):
             for stem in names:
                 write_text(svg, folder / f"{stem}.svg")
 

@@ -96,7 +96,18 @@ def chain_texts(counts: Sequence[int], totals: Sequence[int]) -> list[str]:
     return texts[::-1]
 
 
-def blank_small(frame: pd.DataFrame, n_column: str, columns: Sequence[str]) -> pd.DataFrame:
-    """`frame` with `columns` null wherever fewer than ten stays stand behind them."""
-    enough = frame[n_column] >= MINIMUM
-    return frame.assign(**{name: frame[name].where(enough) for name in columns})
+def enough(frame: pd.DataFrame) -> pd.Series:
+    """Which rows rest on at least ten stays (`n_stays`) and, where they are counted, ten patients (`n_patients`)."""
+    counts = [name for name in ("n_stays", "n_patients") if name in frame]
+    return (frame[counts].fillna(0) >= MINIMUM).all(axis=1)
+
+
+def stays_behind(rows: pd.DataFrame) -> int:
+    """The number of stays (`n_stays`) behind rows of one direction; 0 where there are none."""
+    return int(rows["n_stays"].max()) if len(rows) else 0
+
+
+def blank_small(frame: pd.DataFrame, columns: Sequence[str], shown: pd.Series | None = None) -> pd.DataFrame:
+    """`frame` with `columns` null wherever not `shown`: unless told, where fewer than ten stays or patients stand."""
+    keep = enough(frame) if shown is None else shown
+    return frame.assign(**{name: frame[name].where(keep) for name in columns})

@@ -19,6 +19,7 @@ from ehr_attack.figures.mistakes import plot_mistakes
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import new_figure, use_style
 from ehr_attack.figures.subgroups import subgroups_figure
+from ehr_attack.headline import headline
 from ehr_attack.storage import read_frame
 from ehr_attack.variables import load_variables
 from report_builder import MadeUpRun, RunFiles, draw_figures, identifiers
@@ -50,7 +51,12 @@ def comments(svg: str) -> str:
 
 class TestNames:
     def test_stems_are_those_of_the_files(self, drawn: RunFiles) -> None:
-        stems = {*names.COHORT_FIGURES, *names.model_figures("lstm"), *names.attack_figures("lstm", "ista")}
+        stems = {
+            *names.COHORT_FIGURES,
+            *names.AGREEMENT_FIGURES,
+            *names.model_figures("lstm"),
+            *names.attack_figures("lstm", "ista"),
+        }
         assert {path.name for path in drawn.figures.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}
         stems = set(names.patient_figures("lstm", "ista"))
         assert {path.name for path in drawn.private.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}
@@ -70,7 +76,7 @@ class TestFiles:
         cells = read_frame(drawn.measure("lstm", "ista", "cells"))
         stem = "susceptibility_lstm_ista_0_to_1"
         with use_style("paper"):
-            figure = maps.susceptibility_figure(cells, "0_to_1", VARIABLES)
+            figure = maps.susceptibility_figure(headline(cells), "0_to_1", VARIABLES)
             title = "Susceptibility by hour and variable, 0_to_1, model lstm, attack ista"
             save_figure(figure, tmp_path, stem, dpi=DPI, title=title)
         for suffix in (".svg", ".png"):
@@ -87,7 +93,7 @@ class TestFiles:
 
     def test_png_resolution(self, drawn: RunFiles) -> None:
         with Image.open(drawn.figures / "hours_lstm_ista.png") as image:
-            assert image.size == (round(7.0 * DPI), round(2.7 * DPI))
+            assert image.size == (round(7.0 * DPI), round(2.9 * DPI))
             assert "Software" not in image.info
 
     def test_nobody_is_named(self, drawn: RunFiles) -> None:
@@ -128,23 +134,25 @@ class TestMaps:
 
     @pytest.mark.parametrize("draw", [maps.susceptibility_figure, maps.measures_figure])
     def test_small_empty_and_absent_directions_say_so(self, drawn: RunFiles, draw) -> None:
-        cells = read_frame(drawn.measure("lstm", "ista", "cells"))
+        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells")))
         with use_style("paper"):
             assert "n = 60 stays" in words(draw(cells, "0_to_1", VARIABLES))
             small = words(draw(cells, "1_to_0", VARIABLES))
             assert "Fewer than 10 stays" in small and "Heart rate" not in small
+            few = draw(cells.assign(n_patients=9), "0_to_1", VARIABLES)
+            assert "stays or patients" in words(few)
             nobody = draw(cells.assign(n_stays=0), "0_to_1", VARIABLES)
             assert "No attack succeeded" in words(nobody)
             assert "No attack succeeded" in words(draw(cells[:0], "0_to_1", VARIABLES))
 
     def test_zero_and_missing_values(self, drawn: RunFiles) -> None:
-        cells = read_frame(drawn.measure("lstm", "ista", "cells")).assign(s=0.0)
+        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells"))).assign(s=0.0)
         with use_style("paper"):
             assert "every value is zero" in words(maps.susceptibility_figure(cells, "0_to_1", VARIABLES))
             words(maps.susceptibility_figure(cells.assign(s=np.nan), "0_to_1", VARIABLES))
 
     def test_labels_have_units(self, drawn: RunFiles) -> None:
-        cells = read_frame(drawn.measure("lstm", "ista", "cells"))
+        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells")))
         with use_style("paper"):
             text = words(maps.susceptibility_figure(cells, "0_to_1", VARIABLES)).splitlines()
         assert {"Temperature [°C]", "Creatinine [mg/dL]", "pH", "Hour since ICU admission"} <= set(text)
@@ -154,12 +162,20 @@ class TestAttackFigures:
     def test_bars_are_sorted_and_carry_the_papers_ranks(self) -> None:
         rows = pd.DataFrame({"variable": ["ph", "sodium"], "s": [1.0, 2.0], "s_q95": [0.4, 0.6]})
         rows = rows.assign(direction="0_to_1", n_stays=50, s_q95_low=[np.nan, 0.5], s_q95_high=[np.nan, 0.9])
+        rows = rows.assign(policy="selected", basis="all", n_patients=40)
+        observed = rows.assign(basis="observed", s_q95=[0.1, 0.2], n_patients=[40, 9])
+        other = rows.assign(policy="fixed", s_q95=9.0)
+        rows = pd.concat([rows, observed, other])
         with use_style("paper"):
             plain = susceptibility.variables_figure(rows, VARIABLES, None)
             ranked = susceptibility.variables_figure(rows, VARIABLES, "clinical")
         labels = [text.get_text() for text in plain.axes[0].get_yticklabels()]
         assert labels == ["Sodium", "pH"]
         assert [bar.get_width() for bar in plain.axes[0].patches] == [0.6, 0.4]
+        (triangles,) = (line.get_xdata() for line in plain.axes[0].lines[2:] if line.get_marker() == ">" and len(line.get_xdata()))
+        assert np.isnan(triangles[0]) and triangles[1] == 0.1, (
+            "of the 9 patients with a recorded sodium nothing is drawn"
+        )
         assert "rank in" not in words(plain) and "rank in" in words(ranked)
         shown = [text.get_text() for text in ranked.axes[0].texts]
         assert shown[:2] == ["1", "12"]
@@ -177,7 +193,7 @@ class TestAttackFigures:
         with use_style("paper"):
             figure = susceptibility.hours_figure(hours)
         assert "fewer than 10 stays" in words(figure)
-        assert len(figure.axes[1].lines) == 1
+        assert [sum(len(line.get_xdata()) > 0 for line in axes.lines) for axes in figure.axes] == [1, 1]
 
     def test_nothing_at_all(self, drawn: RunFiles) -> None:
         kinds = ("variables", "hours", "curves")
@@ -265,8 +281,17 @@ class TestPatient:
             }
         )
         attack = pd.Series({"direction": "0_to_1", "p_clean": 0.2, "p_adversarial": 0.51})
+        sizes = {"lambda": [0.015, 0.001], "linf": [0.4, 0.2], "n_changed": [3, 8], "selected": [True, False]}
         with use_style("paper"):
-            text = words(patient.patient_figure(attack, changes, record, VARIABLES))
+            figure = patient.patient_figure(attack, changes, record, pd.DataFrame(sizes), VARIABLES)
+            text = words(figure)
+        path, chosen = figure.axes[1].lines
+        assert path.get_xdata().tolist() == pytest.approx([800 / 38, 300 / 38]) and path.get_ydata().tolist() == [
+            0.2,
+            0.4,
+        ]
+        assert chosen.get_ydata().tolist() == [0.4]
+        assert "λ = 0.015" in text and "Changed cells, PP [% of all]" in text
         assert "h 1: 1.1 → 1.6 mg/dL" in text
         assert "h 1: −0.031 (imputed)" in text  # noqa: RUF001
         assert "3 of 38 cells changed" in text and "20% to 51%" in text

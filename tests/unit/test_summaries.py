@@ -21,7 +21,7 @@ from ehr_attack.published import (
     rank_agreement,
 )
 from ehr_attack.storage import read_frame, write_frame, write_json
-from ehr_attack.summaries import attacks, claims, cohort, models
+from ehr_attack.summaries import agreement, attacks, claims, cohort, models, susceptibility
 from ehr_attack.summaries.comparison import comparison_table
 from ehr_attack.summaries.subgroups import subgroups_table
 from ehr_attack.suppression import (
@@ -293,9 +293,14 @@ class TestAttacks:
     def test_small_directions_lose_their_values(self, run: RunFiles) -> None:
         for stem in names.susceptibility_tables("lstm", "ista"):
             table = pd.read_csv(run.tables / f"{stem}.csv").set_index("direction")
-            assert set(table.loc["1_to_0", "n_stays"]) == {"<10"}
-            assert table.loc["1_to_0", ["s", "s_q95"]].isna().all(axis=None)
-            assert table.loc["0_to_1", ["s", "s_q95"]].notna().all(axis=None)
+            if "tradeoff" in stem:
+                assert set(table.loc["1_to_0", "n_succeeded"]) == {"<10"}
+                assert table.loc["1_to_0", ["mp_median", "pp_q25"]].isna().all(axis=None)
+                continue
+            assert set(table.loc["1_to_0", "n_stays"]) <= {"<10", "0"}
+            assert table.loc["1_to_0", ["s", "s_q95", "s_high"]].isna().all(axis=None)
+            large = table.loc["0_to_1"].query("basis == 'all'")
+            assert large[["s", "s_q95", "s_high"]].notna().all(axis=None) and set(large["n_patients"]) == {"50"}
 
     def test_summary(self, run: RunFiles) -> None:
         table = pd.read_csv(run.tables / "attack_summary.csv").set_index("direction")
@@ -305,23 +310,74 @@ class TestAttacks:
 
     def test_variables_are_labelled_and_ranked_with_ties(self) -> None:
         rows = {"model": "lstm", "mode": "ista", "direction": "0_to_1", "variable": ["ph", "bun", "sbp"]}
-        columns = {
-            "n_stays": 40,
-            "s": [1.0, 3.0, 1.0],
-            "s_q95": [0.5, 0.4, 0.0],
-            "s_q95_low": 0.0,
-            "s_q95_high": 1.0,
-        }
-        table = attacks.variables_table(pd.DataFrame(rows | columns), load_variables())
-        assert table["label"].tolist() == ["pH", "Urea nitrogen", "Systolic pressure"]
-        assert table["rank_s_q95"].tolist() == [1, 2, 3] and table["rank_s"].tolist() == [2, 1, 2]
+        columns = {"n_stays": 40, "n_patients": 30, "s": [1.0, 3.0, 1.0], "s_q95": [0.5, 0.4, 0.0]}
+        intervals = dict.fromkeys(("s_low", "s_q95_low"), 0.0) | dict.fromkeys(("s_high", "s_q95_high"), 1.0)
+        ranks = {"rank": [1, 2, 3], "rank_low": [1, 1, 2], "rank_high": [2, 3, 3]}
+        frame = pd.DataFrame(rows | columns | intervals | ranks)
+        parts = [frame.assign(policy="fixed", basis="all"), frame.assign(policy="selected", basis="all")]
+        parts.append(frame.assign(policy="selected", basis="observed", n_stays=[20, 33, 9], n_patients=[20, 9, 9]))
+        table = susceptibility.variables_table(pd.concat(parts), load_variables())
+        assert table["policy"].tolist() == ["selected"] * 6 + ["fixed"] * 3
+        first, observed = table.iloc[:3], table.iloc[3:6].set_index("variable")
+        assert first["label"].tolist() == ["pH", "Urea nitrogen", "Systolic pressure"]
+        assert first["rank"].tolist() == [1, 2, 3] and first["rank_s"].tolist() == [2, 1, 2]
+        assert first["rank_high"].tolist() == [2, 3, 3] and set(first["n_stays"]) == {"40"}
+        assert observed.loc["ph", ["s", "rank", "n_stays", "n_patients"]].tolist() == [1.0, 1, "20", "20"]
+        assert observed.loc["bun", ["s", "rank", "s_q95_low"]].isna().all(), "33 stays, but of 9 patients"
+        assert observed.loc["bun", ["n_stays", "n_patients"]].tolist() == ["all but <10", "<10"]
 
     def test_cells_hide_small_numbers_of_observations(self, run: RunFiles) -> None:
-        cells = read_frame(run.measure("lstm", "ista", "cells")).assign(n_observed=lambda f: f["hour"] % 60)
-        table = attacks.cells_table(cells)
-        assert set(table.loc[table["hour"].between(1, 9), "n_observed"]) == {"<10"}
-        large = table[table["direction"] == "0_to_1"].set_index("hour")["n_observed"]
-        assert set(large.loc[20]) == {"20"}
+        cells = read_frame(run.measure("lstm", "ista", "cells"))
+        part = cells["hour"].where(cells["basis"] == "observed", cells["n_stays"])
+        table = susceptibility.cells_table(cells.assign(n_stays=part, n_patients=part, gpp=0.5, s_q95_low=0.1))
+        assert set(table["policy"]) == {"selected"} and set(table["basis"]) == {"all", "observed"}
+        large = table.query("direction == '0_to_1' and basis == 'observed'").set_index("hour")
+        assert set(large.loc[1:9, "n_stays"]) == {"<10"} and large.loc[:9, ["gpp", "s_q95_low"]].isna().all(axis=None)
+        assert set(large.loc[20, "n_stays"]) == {"20"} and set(large.loc[20, "gpp"]) == {0.5}
+
+    def test_a_table_of_cells_can_be_carried_by_a_page(self, tmp_path: Path) -> None:
+        scenario = MadeUpRun(stays=400, deaths=120, modes=("ista",), successes={"0_to_1": 150, "1_to_0": 100})
+        files = scenario.write(tmp_path / "run")
+        write_tables(files, scenario.profile)
+        assert (files.tables / "susceptibility_cells_lstm_ista.csv").stat().st_size < 1_000_000
+
+    def test_tradeoff_hides_small_numbers(self) -> None:
+        rows = pd.DataFrame({"lambda": [0.1, 0.2, 0.3], "n_attacked": 60, "n_succeeded": [50, 20, 9]})
+        rows = rows.assign(model="lstm", mode="ista", direction="0_to_1", n_patients=[40, 9, 9], n_selected=[44, 4, 12])
+        rows = rows.assign(**{f"{m}_{q}": 0.5 for m in ("mp", "ap", "pp") for q in ("q25", "median", "q75")})
+        table = susceptibility.tradeoff_table(rows)
+        assert table["n_succeeded"].tolist() == ["50", "20", "<10"] and table["n_patients"].tolist() == ["40", "<10", "<10"]
+        assert table["n_selected"].tolist() == ["withheld", "<10", "12"]
+        assert table["mp_median"].notna().tolist() == [True, False, False]
+
+
+class TestAgreement:
+    def test_a_verdict_on_few_patients_is_none(self, run: RunFiles) -> None:
+        table = pd.read_csv(run.tables / "verdicts.csv", keep_default_na=False)
+        few = table[table["direction"] == "1_to_0"].iloc[0]
+        assert [few[name] for name in ("value", "low", "high", "n_stays", "n_patients")] == ["", "", "", "<10", "<10"]
+        assert few["verdict"] == "cannot tell" and few["reason"] == agreement.FEW_PATIENTS
+        assert set(table["claim"].astype(int)) == {1, 2, 3} and (table["verdict"] == "supported").sum() == 1
+
+    def test_verdicts_without_counts_keep_their_numbers(self, run: RunFiles) -> None:
+        rows = read_frame(run.agreement["verdicts"]).assign(n_stays=None, n_patients=None)
+        table = agreement.verdicts_table(rows)
+        assert table["value"].notna().all() and set(table["n_stays"]) == {""}
+
+    def test_agreement_of_few_patients_is_hidden(self, run: RunFiles) -> None:
+        table = pd.read_csv(run.tables / "stability.csv").set_index("across")
+        assert table.loc["folds", "spearman"].notna().all()
+        assert math.isnan(table.loc["seeds", "spearman"]) and table.loc["seeds", "n_patients"] == "<10"
+
+    @pytest.mark.parametrize(("stays", "patients", "flipped", "shown"), [
+        (50, 40, 30, True), (50, 40, 0, True), (50, 9, 30, False), (50, 40, 4, False), (9, 9, 9, False),
+    ])  # fmt: skip
+    def test_a_transfer_rate_gives_no_small_count_away(
+        self, stays: int, patients: int, flipped: int, shown: bool
+    ) -> None:
+        row = {"n_stays": [stays], "n_patients": [patients], "n_flipped": [flipped], "rate": [0.5], "low": 0.4, "high": 0.6}
+        table = agreement.transfer_table(pd.DataFrame(row))
+        assert table[["rate", "low", "high"]].notna().all(axis=None) == shown
 
 
 class TestPublished:
@@ -353,7 +409,7 @@ class TestPublished:
 
     def test_the_published_scores_of_a_run_agree_with_themselves(self) -> None:
         scores = published_scores("sun2018", "0_to_1", "clinical").rename("s").rename_axis("variable").reset_index()
-        rows = scores.assign(model="lstm", mode="ista", direction="0_to_1", n_stays=50, s_q95=scores["s"])
+        rows = scores.assign(model="lstm", mode="ista", direction="0_to_1", n_stays=50, n_patients=50, s_q95=scores["s"])
         table = claims.ranks_table(rows, "clinical").set_index(["study", "measure"])
         assert table.loc[("sun2018", "s"), ["n_shared", "spearman", "kendall"]].tolist() == pytest.approx([19, 1, 1])
 

@@ -1,7 +1,7 @@
 """Draw the figures, each as SVG and PNG.
 
 INPUT   R/extract/cohort_flow.json; R/models/<model>/{metrics,subgroups,curves}.parquet and every fold's
-        history.parquet; R/susceptibility/<model>/<mode>/*;
+        history.parquet; R/susceptibility/<model>/<mode>/*, R/susceptibility/{stability,transfer}.parquet;
         for figures of single patients: R/attacks/<model>/<mode>/seed_<s>/fold_<k>/*, R/features/features.parquet
 OUTPUT  R/figures/*.{svg,png}: aggregates; R/private/*.{svg,png}: single patients, readable by their owner only
 """
@@ -15,7 +15,9 @@ ALL_FIGURES = [
         *(stem for mode in MAPPED_MODES for stem in names.attack_figures(model, mode)),
     ]
     for format in FORMATS
-] + [f"{R}/figures/{stem}.{format}" for stem in names.COHORT_FIGURES for format in FORMATS]
+] + [
+    f"{R}/figures/{stem}.{format}" for stem in [*names.COHORT_FIGURES, *names.AGREEMENT_FIGURES] for format in FORMATS
+]
 if TUNE:
     ALL_FIGURES += [
         f"{R}/figures/{stem}.{format}" for model in MODELS for stem in names.tuning_figures(model) for format in FORMATS
@@ -110,6 +112,7 @@ rule plot_attack:
         variables=f"{SUSCEPTIBILITY_DIR}/variables.parquet",
         hours=f"{SUSCEPTIBILITY_DIR}/hours.parquet",
         curves=f"{SUSCEPTIBILITY_DIR}/curves.parquet",
+        tradeoff=f"{SUSCEPTIBILITY_DIR}/tradeoff.parquet",
     output:
         [
             drawn(
@@ -137,6 +140,28 @@ rule plot_attack:
         "Drawing the susceptibility of {wildcards.model} to {wildcards.mode}"
     script:
         "../../scripts/plot_attack.py"
+
+
+rule plot_agreement:
+    input:
+        stability=f"{R}/susceptibility/stability.parquet",
+        transfer=f"{R}/susceptibility/transfer.parquet",
+    output:
+        [drawn("figures", stem, category="Agreement", figure=stem) for stem in names.AGREEMENT_FIGURES],
+    log:
+        f"{R}/logs/plot_agreement.log",
+    conda:
+        "../../envs/plot.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        plots=block("plots"),
+        code=code("plot_agreement.py"),
+    message:
+        "Drawing how models, seeds, folds and attacks agree"
+    script:
+        "../../scripts/plot_agreement.py"
 
 
 rule plot_patients:

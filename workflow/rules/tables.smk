@@ -1,7 +1,8 @@
 """Write the tables for people, small numbers suppressed.
 
 INPUT   R/extract/stays.parquet, cohort_flow.json, R/features/features.parquet, R/audit/*.parquet,
-        R/models/<model>/{metrics,decisions,subgroups}.parquet, R/susceptibility/<model>/<mode>/*
+        R/models/<model>/{metrics,decisions,subgroups}.parquet, R/susceptibility/<model>/<mode>/*,
+        R/susceptibility/{verdicts,stability,transfer}.parquet
 OUTPUT  R/tables/*.csv
 """
 
@@ -20,6 +21,10 @@ rule tables:
         cells=of_all_maps("cells.parquet"),
         variables=of_all_maps("variables.parquet"),
         hours=of_all_maps("hours.parquet"),
+        tradeoff=of_all_maps("tradeoff.parquet"),
+        verdicts=f"{R}/susceptibility/verdicts.parquet",
+        stability=f"{R}/susceptibility/stability.parquet",
+        transfer=f"{R}/susceptibility/transfer.parquet",
     output:
         expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MAPPED_MODES)),
     log:

@@ -25,7 +25,7 @@ from ehr_attack.figures.style import (
     small_font,
     why_hidden,
 )
-from ehr_attack.suppression import MINIMUM
+from ehr_attack.suppression import enough, stays_behind
 from ehr_attack.variables import Variable
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,12 +42,13 @@ _HOUR_STEP = 6
 def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
     """Heat map of S_ij = GMP_ij x GPP_ij over hour i and variable j, with S_i above and S_j at the right.
 
-    cells: CELLS rows; a direction with fewer than ten successfully attacked stays is replaced by a sentence.
+    cells: the headline's CELLS rows; a direction with fewer than ten successfully attacked stays or patients is
+    replaced by a sentence.
     """
     figure = new_figure(3.9 + extra_height(variables))
     rows = cells[cells["direction"] == direction]
-    n_stays = int(rows["n_stays"].max()) if len(rows) else 0
-    if n_stays < MINIMUM:
+    n_stays = stays_behind(rows)
+    if not enough(rows).any():
         return _worded(figure, f"Susceptibility, {DIRECTION_LABELS[direction]}", why_hidden(n_stays))
     grid = as_grid(rows, "s", variables)
     axes = figure.subplot_mosaic(
@@ -71,12 +72,12 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
 
 
 def measures_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
-    """Four small maps: GMP, GAP, GPP and the robust S_q95."""
+    """Four small maps: GMP, GAP, GPP and the robust S_q95. cells: the headline's CELLS rows."""
     figure = new_figure(5.6 + extra_height(variables, panels=2))
     rows = cells[cells["direction"] == direction]
-    n_stays = int(rows["n_stays"].max()) if len(rows) else 0
+    n_stays = stays_behind(rows)
     title = f"Measures, {DIRECTION_LABELS[direction]}"
-    if n_stays < MINIMUM:
+    if not enough(rows).any():
         return _worded(figure, title, why_hidden(n_stays))
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     for axes, (column, label, unit) in zip(panels.flatten().tolist(), _MEASURES, strict=True):

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import DIRECTION_LABELS, INK, MUTED, new_figure, say, use_style
+from ehr_attack.headline import headline
 from ehr_attack.mistakes import CONTROL
 from ehr_attack.storage import read_frame
-from ehr_attack.suppression import MINIMUM
+from ehr_attack.suppression import enough
 
 _RIGHT = {"": (INK, "-"), CONTROL: (MUTED, "-")}
 _RIGHT_LABELS = {"": "right run", CONTROL: "right run, another seed"}
@@ -33,7 +34,7 @@ def plot_mistakes(
     hours: the HOURS table of each model, in the order of `mistakes`, whose first is "", the right model. Raises
     UserError for an unknown style or an unreadable table.
     """
-    tables = {mistake: read_frame(path) for mistake, path in zip(mistakes, hours, strict=True)}
+    tables = {mistake: headline(read_frame(path)) for mistake, path in zip(mistakes, hours, strict=True)}
     (stem,) = names.MISTAKE_FIGURES
     with use_style(style):
         figure = new_figure(3.2)
@@ -54,7 +55,7 @@ def _direction(axes: Axes, direction: str, tables: dict[str, pd.DataFrame]) -> N
     drawn = False
     for mistake, table in tables.items():
         colour, dashes = _RIGHT.get(mistake) or next(looks)
-        rows = table[(table["direction"] == direction) & (table["n_stays"] >= MINIMUM)].sort_values("hour")
+        rows = table[(table["direction"] == direction) & enough(table)].sort_values("hour")
         if rows["s_q95"].sum() > 0:
             share = rows["s_q95"] / rows["s_q95"].sum()
             label = _RIGHT_LABELS.get(mistake, f"WRONG: {mistake.replace('_', ' ')}")

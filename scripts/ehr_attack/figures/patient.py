@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ehr_attack.attacks.selection import successes
 from ehr_attack.errors import UserError
 from ehr_attack.figures import maps, names
 from ehr_attack.figures.saving import save_private_figure
 from ehr_attack.figures.style import (
+    DIRECTION_COLOURS,
     DIRECTION_LABELS,
     DIVERGING,
     INK,
@@ -37,6 +39,7 @@ from ehr_attack.variables import Variable, load_variables
 
 _KEYS = ["seed", "fold", "stay_id", "lambda"]
 _SIZES = ["n_changed", "l1"]
+_OF_STAY = ["mode", *_KEYS, "linf", "n_changed", "flipped", "feasible", "selected"]
 _TRACE_HEIGHT = 0.62
 
 
@@ -71,7 +74,10 @@ def plot_patient(
                 # Modes without a lambda leave it null.
                 key = {name: attack[name] for name in _KEYS if pd.notna(attack[name])}
                 record = _read([features], stay_id=attack["stay_id"])
-                figure = patient_figure(attack, _read(perturbations, **key), record, variables)
+                stay = {name: attack[name] for name in ("seed", "fold", "stay_id")}
+                tries = _read(outcomes, _OF_STAY, **stay)
+                found = tries[successes(tries)]
+                figure = patient_figure(attack, _read(perturbations, **key), record, found, variables)
             title = f"One attacked stay, {direction}, model {model}, attack {mode}"
             save_private_figure(figure, Path(out_dir), stem, dpi=dpi, title=title)
 
@@ -85,13 +91,17 @@ def median_attack(attacks: pd.DataFrame, direction: str) -> pd.Series | None:
 
 
 def patient_figure(
-    attack: pd.Series, changes: pd.DataFrame, record: pd.DataFrame, variables: Sequence[Variable]
+    attack: pd.Series,
+    changes: pd.DataFrame,
+    record: pd.DataFrame,
+    found: pd.DataFrame,
+    variables: Sequence[Variable],
 ) -> Figure:
-    """Draw one attack over the record that it changed.
+    """Draw one attack over the record that it changed, and below it all successful attacks on the stay.
 
-    attack: a row of OUTCOMES; changes: its PERTURBATIONS rows; record: the stay's features. Colour is the
-    change in scaled units, the thin line the record (dots: recorded hours, each row on its own scale), and
-    the text at the right the largest change of a variable in its clinical unit.
+    attack: a row of OUTCOMES; changes: its PERTURBATIONS rows; record: the stay's features; found: the OUTCOMES rows of
+    the stay's successful attacks. Colour is the change in scaled units, the thin line the record (dots: recorded hours,
+    each row on its own scale), and the text at the right the largest change of a variable in its clinical unit.
     """
     hours = record[record["hour"] >= 0].sort_values("hour").set_index("hour")
     last = int(max(hours.index.max(), changes["hour"].max() if len(changes) else 0))
@@ -100,8 +110,9 @@ def patient_figure(
     row_of = {variable.name: row for row, variable in enumerate(variables)}
     known = changes[changes["variable"].isin(row_of)]
     grid[known["variable"].map(row_of), known["hour"]] = known["delta_scaled"]
-    figure = new_figure(4.1 + extra_height(variables))
-    axes = figure.subplots()
+    figure = new_figure(6.0 + extra_height(variables))
+    parts = figure.subplot_mosaic([["map", "map"], ["sizes", "key"]], height_ratios=[3.4, 1.15], width_ratios=[1, 1.1])
+    axes = parts["map"]
     top = float(np.abs(grid).max()) or 1.0
     image = maps.draw_map(axes, grid, variables, DIVERGING, top=top, bottom=-top)
     for row, variable in enumerate(variables):
@@ -112,10 +123,35 @@ def patient_figure(
     clean, attacked = attack["p_clean"], attack["p_adversarial"]
     axes.set_title(f"One stay, {DIRECTION_LABELS[attack['direction']]}: predicted risk {clean:.0%} to {attacked:.0%}\n")
     _above(axes, 0.0, f"{len(changes):,} of {grid.size:,} cells changed")
-    bar = figure.colorbar(image, ax=axes, location="bottom", aspect=50, shrink=0.5, pad=0.02)
+    parts["key"].set_axis_off()
+    bar = figure.colorbar(image, cax=parts["key"].inset_axes((0.1, 0.72, 0.8, 0.08)), orientation="horizontal")
     bar.outline.set_visible(False)
     bar.set_label("Change [share of the variable's range]")
+    _sizes_over_lambda(parts["sizes"], found, grid.size, DIRECTION_COLOURS[attack["direction"]])
     return figure
+
+
+def _sizes_over_lambda(axes: Axes, found: pd.DataFrame, n_cells: int, colour: str) -> None:
+    """Magnitude against sparsity of the stay's successful attacks, along lambda; the selected one in a ring."""
+    found = found.sort_values("lambda")
+    share, size = 100 * found["n_changed"] / n_cells, found["linf"]
+    axes.plot(share, size, "o-", color=colour, markersize=3, linewidth=0.8)
+    chosen = found["selected"].to_numpy(dtype=bool)
+    axes.plot(share[chosen], size[chosen], "o", markersize=9, markerfacecolor="none", color=INK, label="selected")
+    known = found[found["lambda"].notna()]
+    for index in dict.fromkeys([*known.index[:1], *known.index[-1:]]):
+        axes.annotate(
+            f"λ = {known.loc[index, 'lambda']:.2g}",
+            (share[index], size[index]),
+            xytext=(5, 5),
+            textcoords="offset points",
+            fontsize=small_font(),
+            color=MUTED,
+        )
+    axes.set(xlabel="Changed cells, PP [% of all]", ylabel="Largest change, MP\n[scaled units]")
+    axes.margins(x=0.12, y=0.25)
+    axes.grid()
+    axes.legend(loc="best")
 
 
 def _above(axes: Axes, x: float, text: str) -> None:
@@ -176,4 +212,4 @@ def _read(paths: Sequence[str | Path], columns: list[str] | None = None, **wante
         parts = [pq.read_table(path, columns=columns, filters=rows, partitioning=None) for path in paths]
     except OSError as error:
         raise UserError(f"{error}: not a readable table. Run snakemake again to make it anew.") from error
-    return pd.concat([part.to_pandas() for part in parts])
+    return pd.concat([part.to_pandas() for part in parts], ignore_index=True)

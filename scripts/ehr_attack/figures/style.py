@@ -130,7 +130,7 @@ def why_hidden(n_stays: int) -> str:
     """Why a direction has no drawing, for one with fewer than ten successfully attacked stays."""
     if n_stays == 0:
         return "No attack succeeded in this direction:\nthere is nothing to draw."
-    return f"Fewer than {MINIMUM} stays were flipped in this direction:\nwithheld to protect patients."
+    return f"Fewer than {MINIMUM} stays or patients were flipped in this direction:\nwithheld to protect patients."
 
 
 def unit_text(variable: Variable) -> str:

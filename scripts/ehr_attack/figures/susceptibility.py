@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ehr_attack.figures import maps, names
+from ehr_attack.figures.concentration import cumulative_figure
+from ehr_attack.figures.ranks import ranks_figure
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import (
     DIRECTION_COLOURS,
@@ -27,15 +29,22 @@ from ehr_attack.figures.style import (
     use_style,
     why_hidden,
 )
+from ehr_attack.figures.tradeoff import tradeoff_figure
+from ehr_attack.headline import headline
 from ehr_attack.published import published_ranks
+from ehr_attack.schemas import ALL_CELLS, OBSERVED_CELLS
 from ehr_attack.storage import read_frame
-from ehr_attack.suppression import MINIMUM
+from ehr_attack.suppression import MINIMUM, blank_small, enough, stays_behind
 from ehr_attack.variables import Variable, load_variables
 
 _BUDGETS = {
     "linf": "Largest allowed change of a cell [scaled units]",
     "share": "Allowed share of changed cells [%]",
 }
+_MARK: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "color": INK, "markeredgewidth": 0.8}
+_MAXIMUM = _MARK | {"marker": "D", "markersize": 3.2}
+_OBSERVED = _MARK | {"marker": ">", "markersize": 3.6, "markerfacecolor": INK}
+_BASIS_TITLES = {ALL_CELLS: "All cells", OBSERVED_CELLS: "Observed cells only"}
 
 
 def plot_attack(
@@ -46,6 +55,8 @@ def plot_attack(
     variables: str | Path,
     hours: str | Path,
     curves: str | Path,
+    tradeoff: str | Path,
+    null_hours: str | Path | None = None,
     profile: str,
     kind: str = "mimic3",
     published: bool,
@@ -55,35 +66,46 @@ def plot_attack(
 ) -> None:
     """Write the figures named by `names.attack_figures(model, mode)` as SVG and PNG into `out_dir`.
 
-    cells, variables, hours, curves: the CELLS, VARIABLES, HOURS and ATTACK_CURVES tables of the attack;
-    profile, kind: the variable profile and the kind of source, for labels and units; published: print the ranks
-    of Sun 2018 beside the bars. A direction with fewer than ten successfully attacked stays is replaced by a
-    sentence. Raises UserError for an unknown style or profile or an unreadable table.
+    cells, variables, hours, curves, tradeoff: the CELLS, VARIABLES, HOURS, ATTACK_CURVES and TRADEOFF tables of the
+    attack; null_hours: the HOURS table of the same attack on the model's null, or None; profile, kind: the variable
+    profile and the kind of source, for labels and units; published: print the ranks of Sun 2018 beside the bars. A
+    direction with fewer than ten successfully attacked stays or patients is replaced by a sentence. Raises UserError
+    for an unknown style or profile or an unreadable table.
     """
     known = load_variables(profile, kind)
-    table, hourly = read_frame(cells), read_frame(hours)
+    table, by_variable = read_frame(cells), read_frame(variables)
+    first, null = headline(table), None if null_hours is None else read_frame(null_hours)
     with use_style(style):
         figures = {
-            f"{kind}_{model}_{mode}_{direction}": (draw(table, direction, known), f"{title}, {direction}")
+            f"{kind}_{model}_{mode}_{direction}": (draw(first, direction, known), f"{title}, {direction}")
             for kind, draw, title in (
                 ("susceptibility", maps.susceptibility_figure, "Susceptibility by hour and variable"),
                 ("measures", maps.measures_figure, "Measures by hour and variable"),
             )
             for direction in names.DIRECTIONS
         }
-        bars = variables_figure(read_frame(variables), known, profile if published else None)
-        figures[f"variables_{model}_{mode}"] = (bars, "Susceptibility of variables")
-        figures[f"hours_{model}_{mode}"] = (hours_figure(hourly), "Susceptibility over hours")
-        figures[f"success_{model}_{mode}"] = (success_figure(read_frame(curves)), "Success against budget")
+        shared = {
+            "variables": (
+                variables_figure(by_variable, known, profile if published else None),
+                "Susceptibility of variables",
+            ),
+            "hours": (hours_figure(read_frame(hours), null), "Susceptibility over hours"),
+            "success": (success_figure(read_frame(curves)), "Success against budget"),
+            "tradeoff": (tradeoff_figure(read_frame(tradeoff)), "Size against sparsity of the changes"),
+            "cumulative": (cumulative_figure(table), "Concentration of susceptibility"),
+            "ranks": (ranks_figure(headline(by_variable), known, profile), "Ranks of variables here and in the paper"),
+        }
+        figures |= {f"{kind}_{model}_{mode}": shared[kind] for kind in names.ATTACK_FIGURES}
         for stem in names.attack_figures(model, mode):
             figure, title = figures[stem]
             save_figure(figure, Path(out_dir), stem, dpi=dpi, title=f"{title}, model {model}, attack {mode}")
 
 
 def variables_figure(table: pd.DataFrame, variables: Sequence[Variable], ranks_profile: str | None) -> Figure:
-    """Bars of S_q95 a variable, largest first, with 95 % intervals; diamonds show S (of the maximum).
+    """Bars of S_q95 a variable, largest first, with 95 % intervals.
 
-    table: VARIABLES rows. ranks_profile: the variable profile under which to print the ranks of Sun 2018 at
+    Diamonds show S (of the maximum), triangles S_q95 over observed cells only. table: VARIABLES rows of all bases; the
+    selected attacks count. ranks_profile: the variable profile under which to print the ranks of Sun 2018 at
     the right (shared analytes only, re-ranked), or None for none.
     """
     figure = new_figure(4.1 + extra_height(variables))
@@ -97,8 +119,11 @@ def variables_figure(table: pd.DataFrame, variables: Sequence[Variable], ranks_p
         groups = [
             Patch(color=GROUP_COLOURS[group], label=label) for group, label in GROUP_LABELS.items() if group in used
         ]
-        diamond = panels[0].plot([], [], "D", markerfacecolor="white", color=INK, label="S, with the maximum")
-        figure.legend(handles=[*groups, *diamond], loc="outside lower center", ncols=3)
+        marks = [
+            panels[0].plot([], [], label=label, **look)[0]
+            for label, look in (("S, with the maximum", _MAXIMUM), ("observed cells only", _OBSERVED))
+        ]
+        figure.legend(handles=[*groups, *marks], loc="outside lower center", ncols=4)
     return figure
 
 
@@ -106,9 +131,11 @@ def _variable_bars(
     axes: Axes, rows: pd.DataFrame, direction: str, variables: Sequence[Variable], ranks_profile: str | None
 ) -> bool:
     axes.set_title(DIRECTION_LABELS[direction])
-    n_stays = _n_stays(rows)
-    if n_stays < MINIMUM:
-        say(axes, why_hidden(n_stays))
+    recorded = headline(rows, basis=OBSERVED_CELLS)
+    observed = recorded[enough(recorded)].set_index("variable")["s_q95"]
+    rows = headline(rows)
+    if not enough(rows).any():
+        say(axes, why_hidden(stays_behind(rows)))
         return False
     known = {variable.name: variable for variable in variables}
     rows = rows[rows["variable"].isin(known)].sort_values(["s_q95", "s", "variable"], ascending=[False, False, True])
@@ -117,7 +144,8 @@ def _variable_bars(
     axes.barh(place, rows["s_q95"], color=colours, height=0.72)
     error = np.vstack([rows["s_q95"] - rows["s_q95_low"], rows["s_q95_high"] - rows["s_q95"]])
     axes.errorbar(rows["s_q95"], place, xerr=error.clip(min=0), fmt="none", ecolor=INK, elinewidth=0.9, capsize=1.6)
-    axes.plot(rows["s"], place, "D", markerfacecolor="white", color=INK, markersize=3.2, markeredgewidth=0.8)
+    axes.plot(rows["s"], place, **_MAXIMUM)
+    axes.plot(observed.reindex(rows["variable"]), place, **_OBSERVED)
     axes.set_yticks(place, [known[name].label for name in rows["variable"]])
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel="$S_j$, 95th percentile [scaled units]", ylim=(len(rows) - 0.4, -0.6))
@@ -142,35 +170,48 @@ def _write_ranks(axes: Axes, order: pd.Series, ranks: pd.Series) -> None:
     axes.annotate("rank in\npaper", (1.06, 1.01), xycoords="axes fraction", va="bottom", **look)
 
 
-def hours_figure(table: pd.DataFrame) -> Figure:
-    """Susceptibility of each hour, both directions: S_q95 with its 95 % interval, and S of the maximum.
+def hours_figure(table: pd.DataFrame, null: pd.DataFrame | None = None) -> Figure:
+    """Susceptibility S_q95 of each hour with its 95 % interval, both directions: all cells, and observed cells only.
 
-    table: HOURS rows.
+    table: HOURS rows of all bases; the selected attacks count. null: those of the same attack on the model's null,
+    whose hours are exchangeable, drawn as thin grey lines.
     """
-    figure = new_figure(2.7)
-    robust, maximum = figure.subplots(1, 2)
-    for direction in names.DIRECTIONS:
-        rows = table[table["direction"] == direction].sort_values("hour")
-        colour, label, dashes = (
-            DIRECTION_COLOURS[direction],
-            DIRECTION_LABELS[direction],
-            DIRECTION_LINES[direction],
-        )
-        n_stays = _n_stays(rows)
-        if n_stays < MINIMUM:
-            label = f"{label}: {'none flipped' if n_stays == 0 else 'fewer than 10 stays'}"
-            robust.plot([], [], color=colour, linestyle=dashes, label=label)
-            continue
-        robust.plot(rows["hour"], rows["s_q95"], color=colour, linestyle=dashes, label=f"{label} (n = {n_stays:,})")
-        robust.fill_between(rows["hour"], rows["s_q95_low"], rows["s_q95_high"], color=colour, alpha=0.2, linewidth=0)
-        maximum.plot(rows["hour"], rows["s"], color=colour, linestyle=dashes)
-    for axes, title in ((robust, "With the 95th percentile"), (maximum, "With the maximum")):
-        axes.set(title=title, xlabel="Hour since ICU admission", ylabel="Susceptibility $S_i$ [scaled units]")
+    figure = new_figure(2.9)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (basis, title) in zip(panels, _BASIS_TITLES.items(), strict=True):
+        for direction in names.DIRECTIONS:
+            _hour_profile(axes, headline(table[table["direction"] == direction], basis=basis), direction)
+            if null is not None:
+                _null_profile(axes, headline(null[null["direction"] == direction], basis=basis), direction)
+        axes.set(title=title, xlabel="Hour since ICU admission")
         axes.set_ylim(bottom=0)
         maps.hour_ticks(axes, table["hour"])
         axes.grid(axis="y")
-    figure.legend(*robust.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    panels[0].set_ylabel("Susceptibility $S_i$ [scaled units]")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _hour_profile(axes: Axes, rows: pd.DataFrame, direction: str) -> None:
+    colour, label, dashes = DIRECTION_COLOURS[direction], DIRECTION_LABELS[direction], DIRECTION_LINES[direction]
+    n_stays = stays_behind(rows)
+    if not enough(rows).any():
+        label = f"{label}: {'none flipped' if n_stays == 0 else 'fewer than 10 stays or patients'}"
+        axes.plot([], [], color=colour, linestyle=dashes, label=label)
+        return
+    rows = rows.sort_values("hour")
+    rows = blank_small(rows, ["s_q95", "s_q95_low", "s_q95_high"])
+    axes.plot(rows["hour"], rows["s_q95"], color=colour, linestyle=dashes, label=f"{label} (n = {n_stays:,})")
+    axes.fill_between(rows["hour"], rows["s_q95_low"], rows["s_q95_high"], color=colour, alpha=0.2, linewidth=0)
+
+
+def _null_profile(axes: Axes, rows: pd.DataFrame, direction: str) -> None:
+    if enough(rows).any():
+        rows = rows.sort_values("hour")
+        label = f"{DIRECTION_LABELS[direction]}: hours exchangeable"
+        axes.plot(
+            rows["hour"], rows["s_q95"], color=MUTED, linestyle=DIRECTION_LINES[direction], linewidth=0.8, label=label
+        )
 
 
 def success_figure(table: pd.DataFrame) -> Figure:
@@ -207,7 +248,3 @@ def success_figure(table: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("Flipped stays [% of attacked]")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
-
-
-def _n_stays(rows: pd.DataFrame) -> int:
-    return int(rows["n_stays"].max()) if len(rows) else 0

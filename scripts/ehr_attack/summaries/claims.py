@@ -10,7 +10,7 @@ import pandas as pd
 
 from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.published import STUDIES, published_scores, rank_agreement
-from ehr_attack.suppression import MINIMUM, rate
+from ehr_attack.suppression import MINIMUM, enough, rate
 from ehr_attack.variables import LAB, Variable
 
 PERFORMANCE, LATE_HOURS, DIRECTION_GAP, LABORATORY, SMALL_CHANGES = 1, 2, 3, 4, 5
@@ -48,8 +48,8 @@ def claims_table(
 ) -> pd.DataFrame:
     """Claims 2 to 5 of the paper: claim, model, mode, direction, measure, quantity, value, even, published.
 
-    summary, variables, hours: ATTACK_SUMMARY, VARIABLES and HOURS rows of all models and modes. Directions
-    with fewer than ten successfully attacked stays are left out.
+    summary, variables, hours: ATTACK_SUMMARY rows, and the headline's of VARIABLES and HOURS, of all models and
+    modes. Directions with fewer than ten successfully attacked stays or patients are left out.
     """
     rows = []
     for (model, mode), attacks in summary.groupby(["model", "mode"], sort=False):
@@ -69,9 +69,9 @@ def claims_table(
 def ranks_table(variables: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Agreement of variable ranks with each published study.
 
-    Columns: model, mode, direction, study, measure, n_shared, spearman, kendall. variables: VARIABLES rows.
-    Shared variables of the same analyte only, ranked anew, ties averaged; directions with fewer than ten
-    successfully attacked stays are left out.
+    Columns: model, mode, direction, study, measure, n_shared, spearman, kendall. variables: the headline's VARIABLES
+    rows. Shared variables of the same analyte only, ranked anew, ties averaged; directions with fewer than ten
+    successfully attacked stays or patients are left out.
     """
     rows = []
     for (model, mode), group in variables.groupby(["model", "mode"], sort=False):
@@ -140,7 +140,7 @@ def _of(table: pd.DataFrame, model: str, mode: str) -> pd.DataFrame:
 
 
 def _large(table: pd.DataFrame, direction: str) -> pd.DataFrame:
-    return table[(table["direction"] == direction) & (table["n_stays"] >= MINIMUM)]
+    return table[(table["direction"] == direction) & enough(table)]
 
 
 def _share(part: float, whole: float) -> float:

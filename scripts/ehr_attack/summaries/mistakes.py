@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 
 from ehr_attack.figures.names import DIRECTIONS
+from ehr_attack.headline import headline
 from ehr_attack.mistakes import CONTROL, CONTROL_WORDS, MISTAKES
 from ehr_attack.published import rank_agreement
 from ehr_attack.storage import read_frame, write_csv
 from ehr_attack.summaries.claims import FLIPPED, HOUR_TREND, LAB_SHARE, LATE_SHARE, claims_table
 from ehr_attack.summaries.models import POOLED, metrics_table
-from ehr_attack.suppression import MINIMUM
+from ehr_attack.suppression import enough
 from ehr_attack.variables import load_variables
 
 METRICS = ("auroc", "auprc", "f1", "score1", "brier_recalibrated", "calibration_slope")
@@ -46,6 +47,7 @@ def write_mistakes_table(
         pd.concat([read_frame(path) for path in paths], ignore_index=True)
         for paths in (metrics, summaries, variables, hours)
     )
+    by_variable, by_hour = headline(by_variable), headline(by_hour)
     made = dict(zip(measured["model"].unique(), mistakes, strict=True))
     claims = claims_table(summary, by_variable, by_hour, load_variables(profile, kind), profile)
     write_csv(mistakes_table(measured, claims, by_variable, made), out)
@@ -57,9 +59,9 @@ def mistakes_table(
     """One row a mistake and quantity, against the right run.
 
     Columns: mistake, in_words, model, seed, direction, quantity, value, low, high, right, text. metrics, variables:
-    METRICS and VARIABLES rows of all models; claims: the frame of `claims_table` of them; mistakes: by model, "" for
-    the right one. `seed` is `all` for quantities of the map, which join them; `right`: the value of the right run;
-    `text`: the value of a quantity that is no number. The measure of the map is the robust S.
+    METRICS and the headline's VARIABLES rows of all models; claims: the frame of `claims_table` of them; mistakes: by
+    model, "" for the right one. `seed` is `all` for quantities of the map, which join them; `right`: the value of the
+    right run; `text`: the value of a quantity that is no number. The measure of the map is the robust S.
     """
     rows = pd.concat([_metric_rows(metrics), _map_rows(claims), _variable_rows(variables, mistakes)], ignore_index=True)
     rows["mistake"] = rows["model"].map(mistakes).replace("", RIGHT)
@@ -89,7 +91,7 @@ def _variable_rows(variables: pd.DataFrame, mistakes: dict[str, str]) -> pd.Data
     Only a model whose sequence runs over the variables can prefer the last ones for their place.
     """
     rows: list[dict[str, Any]] = []
-    shown = variables[variables["n_stays"] >= MINIMUM]
+    shown = variables[enough(variables)]
     order = variables["variable"].unique()
     last = order[len(order) - round(len(order) / 4) :]
     right = next(model for model, mistake in mistakes.items() if not mistake)
