@@ -172,7 +172,9 @@ class TestAttackFigures:
         labels = [text.get_text() for text in plain.axes[0].get_yticklabels()]
         assert labels == ["Sodium", "pH"]
         assert [bar.get_width() for bar in plain.axes[0].patches] == [0.6, 0.4]
-        (triangles,) = (line.get_xdata() for line in plain.axes[0].lines[2:] if line.get_marker() == ">" and len(line.get_xdata()))
+        (triangles,) = (
+            line.get_xdata() for line in plain.axes[0].lines[2:] if line.get_marker() == ">" and len(line.get_xdata())
+        )
         assert np.isnan(triangles[0]) and triangles[1] == 0.1, (
             "of the 9 patients with a recorded sodium nothing is drawn"
         )

@@ -21,7 +21,7 @@ from ehr_attack.published import (
     rank_agreement,
 )
 from ehr_attack.storage import read_frame, write_frame, write_json
-from ehr_attack.summaries import agreement, attacks, claims, cohort, models, susceptibility
+from ehr_attack.summaries import agreement, claims, cohort, models, susceptibility
 from ehr_attack.summaries.comparison import comparison_table
 from ehr_attack.summaries.subgroups import subgroups_table
 from ehr_attack.suppression import (
@@ -346,7 +346,11 @@ class TestAttacks:
         rows = rows.assign(model="lstm", mode="ista", direction="0_to_1", n_patients=[40, 9, 9], n_selected=[44, 4, 12])
         rows = rows.assign(**{f"{m}_{q}": 0.5 for m in ("mp", "ap", "pp") for q in ("q25", "median", "q75")})
         table = susceptibility.tradeoff_table(rows)
-        assert table["n_succeeded"].tolist() == ["50", "20", "<10"] and table["n_patients"].tolist() == ["40", "<10", "<10"]
+        assert table["n_succeeded"].tolist() == ["50", "20", "<10"] and table["n_patients"].tolist() == [
+            "40",
+            "<10",
+            "<10",
+        ]
         assert table["n_selected"].tolist() == ["withheld", "<10", "12"]
         assert table["mp_median"].notna().tolist() == [True, False, False]
 
@@ -375,7 +379,14 @@ class TestAgreement:
     def test_a_transfer_rate_gives_no_small_count_away(
         self, stays: int, patients: int, flipped: int, shown: bool
     ) -> None:
-        row = {"n_stays": [stays], "n_patients": [patients], "n_flipped": [flipped], "rate": [0.5], "low": 0.4, "high": 0.6}
+        row = {
+            "n_stays": [stays],
+            "n_patients": [patients],
+            "n_flipped": [flipped],
+            "rate": [0.5],
+            "low": 0.4,
+            "high": 0.6,
+        }
         table = agreement.transfer_table(pd.DataFrame(row))
         assert table[["rate", "low", "high"]].notna().all(axis=None) == shown
 
@@ -409,7 +420,9 @@ class TestPublished:
 
     def test_the_published_scores_of_a_run_agree_with_themselves(self) -> None:
         scores = published_scores("sun2018", "0_to_1", "clinical").rename("s").rename_axis("variable").reset_index()
-        rows = scores.assign(model="lstm", mode="ista", direction="0_to_1", n_stays=50, n_patients=50, s_q95=scores["s"])
+        rows = scores.assign(
+            model="lstm", mode="ista", direction="0_to_1", n_stays=50, n_patients=50, s_q95=scores["s"]
+        )
         table = claims.ranks_table(rows, "clinical").set_index(["study", "measure"])
         assert table.loc[("sun2018", "s"), ["n_shared", "spearman", "kendall"]].tolist() == pytest.approx([19, 1, 1])
 
