@@ -97,8 +97,30 @@ def _nan_is_null(field: Any) -> bool:
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file (or the named columns of it). Raises UserError when it is missing or unreadable."""
-    try:
+    with _readable(path):
         return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+
+
+def parquet_batches(
+    path: str | Path, columns: Sequence[str], rows: int, as_categories: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Yield the named columns of a Parquet file, at most `rows` rows at a time; empty batches are left out.
+
+    as_categories: text columns to be given as dictionary arrays. Raises UserError as `read_parquet` does.
+    """
+    with _readable(path), pq.ParquetFile(path, read_dictionary=list(as_categories)) as file:
+        lacking = set(columns) - set(file.schema_arrow.names)
+        if lacking:
+            raise KeyError(*lacking)
+        for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
+            if batch.num_rows:
+                yield batch
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`snakemake {path}`).") from error
     except (pa.ArrowInvalid, OSError, KeyError) as error:

@@ -2,7 +2,8 @@
 
 INPUT   R/attacks/<model>/<mode>/seed_<s>/fold_<k>/{outcomes,perturbations}.parquet of all seeds and folds,
         R/features/features.parquet, R/extract/stays.parquet
-OUTPUT  R/susceptibility/<model>/<mode>/: cells, variables, hours, curves and summary .parquet
+OUTPUT  R/susceptibility/<model>/<mode>/: cells, variables, hours, by_model, replicates, tradeoff, curves and summary
+        .parquet
 """
 
 
@@ -16,6 +17,9 @@ rule susceptibility:
         cells=f"{SUSCEPTIBILITY_DIR}/cells.parquet",
         variables=f"{SUSCEPTIBILITY_DIR}/variables.parquet",
         hours=f"{SUSCEPTIBILITY_DIR}/hours.parquet",
+        by_model=f"{SUSCEPTIBILITY_DIR}/by_model.parquet",
+        replicates=f"{SUSCEPTIBILITY_DIR}/replicates.parquet",
+        tradeoff=f"{SUSCEPTIBILITY_DIR}/tradeoff.parquet",
         curves=f"{SUSCEPTIBILITY_DIR}/curves.parquet",
         summary=f"{SUSCEPTIBILITY_DIR}/summary.parquet",
     log:

@@ -1,0 +1,222 @@
+"""The measures as canonical tables: cells, variables, hours, sums of single models, and bootstrap replicates."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ehr_attack.resampling import INTERVAL_PERCENTILES, m_out_of_n_interval, percentile_interval
+from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, SUMS_BY_MODEL, VARIABLE_AXIS
+from ehr_attack.susceptibility.design import Design, Weights
+from ehr_attack.susceptibility.measures import MINIMUM_STAYS, CellMeasures
+from ehr_attack.susceptibility.measuring import Key
+
+SIZES = ("n_rows", "n_stays", "n_patients")
+
+_Array = npt.NDArray[Any]
+_Bools = npt.NDArray[np.bool_]
+_Floats = npt.NDArray[np.float64]
+_SIZE_OF = {"s": "gmp", "s_q95": "q95"}
+"""What S, in both forms, multiplies the share of changed cells with."""
+
+_AXES = {VARIABLE_AXIS: 1, HOUR_AXIS: 2}
+"""The axis that is summed over, of arrays (draws, hours, variables)."""
+
+
+@dataclass(frozen=True)
+class MeasuredDirection:
+    """One direction's measures with what they are of; columns: seed and fold (None: all) of each point estimate."""
+
+    label: dict[str, str]
+    design: Design
+    weights: Weights
+    columns: Sequence[tuple[int | None, int | None]]
+    measures: dict[Key, CellMeasures]
+    variable_names: Sequence[str]
+
+    def names(self, axis: str) -> list[str] | list[int]:
+        """What lies along `axis`."""
+        hours = next(iter(self.measures.values())).n_patients.shape[0]
+        return list(self.variable_names) if axis == VARIABLE_AXIS else list(range(hours))
+
+
+class Estimates:
+    """Values of one direction, policy and basis with their intervals: null where a cell is not measured."""
+
+    def __init__(self, of: MeasuredDirection, key: Key) -> None:
+        measures = of.measures[key]
+        self._weights, self._measures = of.weights, measures
+        self._counted = measures.counted(key[1])
+        self.enough = of.weights.patients is not None and _n_patients(of, key[0]) >= MINIMUM_STAYS
+        # Intervals need ten patients in all and in the cell itself.
+        self._cell_enough = self.enough & (measures.n_patients >= MINIMUM_STAYS)
+
+    def cells(self, name: str) -> _Floats:
+        """The measure (columns, hours, variables)."""
+        models = self._measures.models
+        value = models[_SIZE_OF[name]] * models["gpp"] if name in _SIZE_OF else models[name]
+        return np.where(self._counted, value, np.nan)
+
+    def draws(self, name: str, models_too: bool = False) -> _Floats:
+        """`gap`, `gpp`, `q95` or `s_q95` of every resample, (draws, hours, variables)."""
+        fields = self._measures.models_too if models_too else self._measures.patients
+        value = fields["q95"] * fields["gpp"] if name == "s_q95" else fields[name]
+        return np.where(self._counted[0], value, np.float32(np.nan)).astype(np.float64)
+
+    def cell_intervals(self) -> dict[str, _Floats]:
+        """Ends of the 95 % intervals of all measures of cells, (hours, variables), by `<measure>_low` and `_high`."""
+        ends: dict[str, _Floats] = {}
+        for name in ("gap", "gpp", "q95", "s_q95", "gmp", "s"):
+            if not self.enough:
+                low = high = np.full(self._cell_enough.shape, np.nan)
+            else:
+                low, high = self._interval(name)
+            ends[f"{name}_low"] = np.where(self._cell_enough, low, np.nan)
+            ends[f"{name}_high"] = np.where(self._cell_enough, high, np.nan)
+        return ends
+
+    def sum_intervals(self, axis: str) -> dict[str, _Floats]:
+        """Ends of the 95 % intervals of S and S_q95 summed over the other axis."""
+        over = _AXES[axis]
+        ends: dict[str, _Floats] = {}
+        for name in ("s", "s_q95"):
+            estimate = summed(self.cells(name)[0], over - 1)
+            none = np.full(estimate.shape, np.nan)
+            low, high = self._interval(name, over) if self.enough else (none, none)
+            ends |= {f"{name}_low": low, f"{name}_high": high}
+        return ends
+
+    def _interval(self, name: str, over: int | None = None) -> tuple[_Floats, _Floats]:
+        if name not in ("gmp", "s"):
+            draws = self.draws(name)
+            return percentile_interval(draws if over is None else summed(draws, over))
+        estimate = self.cells(name)[0]
+        samples = [np.where(self._counted[0], fields[name], np.nan) for fields in self._measures.smaller]
+        if over is not None:
+            estimate, samples = summed(estimate, over - 1), [summed(sample, over) for sample in samples]
+        return m_out_of_n_interval(estimate, samples, self._weights.sizes, self._weights.n_patients)
+
+
+def summed(values: _Floats, axis: int) -> _Floats:
+    """The sum over an axis, nulls left out; null where nothing is left."""
+    missing = np.isnan(values)
+    total: _Floats = np.where(missing, 0.0, values).sum(axis=axis)
+    return np.where(missing.all(axis=axis), np.nan, total)
+
+
+def cell_table(of: MeasuredDirection) -> pd.DataFrame:
+    """CELLS of one direction."""
+    parts = []
+    for key, measures in of.measures.items():
+        estimates = Estimates(of, key)
+        n_hours, n_variables = measures.n_patients.shape
+        columns: dict[str, _Array] = {
+            "hour": np.repeat(np.arange(n_hours), n_variables),
+            "variable": np.tile(np.asarray(of.variable_names), n_hours),
+        }
+        sizes = (measures.n_rows[0], measures.n_stays[0], measures.n_patients)
+        columns |= {name: size.ravel() for name, size in zip(SIZES, sizes, strict=True)}
+        columns |= {name: estimates.cells(name)[0].ravel() for name in ("gmp", "gap", "gpp", "q95", "s", "s_q95")}
+        columns |= {name: values.ravel() for name, values in estimates.cell_intervals().items()}
+        parts.append(pd.DataFrame(columns).assign(policy=key[0], basis=key[1], **of.label))
+    return pd.concat(parts, ignore_index=True)
+
+
+def sum_table(of: MeasuredDirection, recorded: _Bools, axis: str) -> pd.DataFrame:
+    """VARIABLES (axis `variable`) or HOURS (`hour`) of one direction."""
+    parts = []
+    for key in of.measures:
+        estimates = Estimates(of, key)
+        values = {name: summed(estimates.cells(name)[0], _AXES[axis] - 1) for name in ("s", "s_q95")}
+        sizes = dict(zip(SIZES, _sizes(of, key, recorded, axis)[0].T, strict=True))
+        part = pd.DataFrame({axis: of.names(axis)} | sizes | values | estimates.sum_intervals(axis))
+        if axis == VARIABLE_AXIS:
+            part = part.assign(**_rank_columns(estimates, values["s_q95"]))
+        parts.append(part.assign(policy=key[0], basis=key[1], **of.label))
+    return pd.concat(parts, ignore_index=True)
+
+
+def model_table(of: MeasuredDirection, recorded: _Bools, seeds: _Array, folds: _Array) -> pd.DataFrame:
+    """SUMS_BY_MODEL of one direction; seeds, folds: the names of their places."""
+    parts = []
+    for key in of.measures:
+        estimates = Estimates(of, key)
+        for axis, over in _AXES.items():
+            sizes = _sizes(of, key, recorded, axis)
+            sums = {name: summed(estimates.cells(name), over) for name in ("s", "s_q95")}
+            for index, (seed, fold) in enumerate(of.columns[1:], start=1):
+                columns = dict(zip(SIZES, sizes[index].T, strict=True)) | {n: s[index] for n, s in sums.items()}
+                part = pd.DataFrame({"name": [str(name) for name in of.names(axis)]} | columns)
+                part = part.assign(axis=axis, seed=seeds[seed], fold=np.nan if fold is None else folds[fold])
+                parts.append(part.astype({"fold": "Int32"}).assign(policy=key[0], basis=key[1], **of.label))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=SUMS_BY_MODEL.names)
+
+
+def replicate_tables(of: MeasuredDirection) -> Iterator[pd.DataFrame]:
+    """REPLICATES of one direction, in parts; none without resampling, or below ten patients."""
+    for key in of.measures:
+        estimates = Estimates(of, key)
+        if key[0] != SELECTED or not estimates.enough:
+            continue
+        for resampled in (PATIENTS, MODELS_TOO):
+            draws = estimates.draws("s_q95", models_too=resampled == MODELS_TOO)
+            for axis, over in _AXES.items():
+                sums, names = summed(draws, over), [str(name) for name in of.names(axis)]
+                columns = {
+                    "replicate": np.repeat(np.arange(len(sums)), len(names)),
+                    "name": np.tile(np.asarray(names), len(sums)),
+                    "s_q95": sums.ravel(),
+                }
+                yield pd.DataFrame(columns).assign(basis=key[1], resampled=resampled, axis=axis, **of.label)
+
+
+def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
+    rank = _ranks(s_q95[None])[0]
+    low = high = np.full(rank.shape, np.nan)
+    if estimates.enough:
+        ranks = _ranks(summed(estimates.draws("s_q95"), _AXES[VARIABLE_AXIS]))
+        measured = ~np.isnan(rank)
+        low, high = np.full((2, len(rank)), np.nan)
+        low[measured], high[measured] = np.nanpercentile(
+            ranks[:, measured], INTERVAL_PERCENTILES, axis=0, method="inverted_cdf"
+        )
+    columns = zip(("rank", "rank_low", "rank_high"), (rank, low, high), strict=True)
+    return {name: pd.array(values).astype("Int32") for name, values in columns}
+
+
+def _ranks(sums: _Floats) -> _Floats:
+    """Rank within each row, 1 for the largest, ties: the smallest; NaN stays NaN."""
+    ranked: _Floats = pd.DataFrame(sums).rank(axis=1, ascending=False, method="min").to_numpy(dtype=np.float64)
+    return ranked
+
+
+def _n_patients(of: MeasuredDirection, policy: str) -> int:
+    unit = of.design.group_unit[of.design.group_rows[policy] > 0]
+    return int(np.unique(of.design.patient[unit]).size)
+
+
+def _sizes(of: MeasuredDirection, key: Key, recorded: _Bools, axis: str) -> npt.NDArray[np.int64]:
+    """Attacks, stays and patients that each sum is measured over, int64 (columns, names, 3).
+
+    Of recorded values: those with one in any of the cells that are summed.
+    """
+    design, (policy, basis) = of.design, key
+    kept = design.group_rows[policy] > 0
+    unit, stay, rows = design.group_unit[kept], design.group_stay[kept], design.group_rows[policy][kept]
+    names = len(of.names(axis))
+    seen: _Bools = np.ones((len(stay), names), dtype=bool)
+    if basis == OBSERVED_CELLS:
+        seen = np.asarray(recorded[stay].any(axis=_AXES[axis]))
+    sizes: npt.NDArray[np.int64] = np.zeros((len(of.columns), names, 3), dtype=np.int64)
+    for column, member in enumerate(of.weights.models.T):
+        inside = np.flatnonzero(member[unit] > 0)
+        sizes[column, :, 0] = rows[inside] @ seen[inside]
+        for position, owner in ((1, stay[inside]), (2, design.patient[unit[inside]])):
+            order = np.argsort(owner, kind="stable")
+            starts = np.flatnonzero(np.diff(owner[order], prepend=-1))
+            if len(starts):
+                sizes[column, :, position] = np.logical_or.reduceat(seen[inside][order], starts).sum(axis=0)
+    return sizes
