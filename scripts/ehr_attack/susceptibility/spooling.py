@@ -3,8 +3,8 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from io import BufferedWriter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
