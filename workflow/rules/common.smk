@@ -1,6 +1,6 @@
 """What all rules share: the checked config, paths, and the digests that decide what is stale."""
 
-from ehr_attack import attacks, mistakes, models
+from ehr_attack import attacks, mistakes, models, null_cohort
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
 from ehr_attack.figures import names
@@ -47,6 +47,10 @@ VARIANTS = mistakes.variants(C["audit"]["mistakes"])
 ARCHITECTURES |= {variant.label: variant.architecture for variant in VARIANTS}
 MISTAKES_MADE = {variant.label: variant.mistake for variant in VARIANTS}
 AUDITED_MODELS = {mistakes.AUDITED: "", **MISTAKES_MADE} if VARIANTS else {}
+# The same pipeline on exchangeable hours, for the verdict on time preference only.
+NULL_MODELS = null_cohort.null_models(MODELS, C["susceptibility"]["null_cohort"])
+ARCHITECTURES |= {label: ARCHITECTURES[model] for model, label in NULL_MODELS.items()}
+NULL_DIR = f"{R}/null_cohort"
 LOOK_AHEAD_FEATURES = f"{R}/mistakes/look_ahead/features.parquet"
 TUNE = C["training"]["tune"]
 MODE_NAMES = {attacks.label_of(mode): mode for mode in C["attack"]["modes"]}
@@ -145,7 +149,8 @@ def attack_inputs(wildcards):
     """What an attack needs beside the model: the recorded values, or for a baseline the attack to match."""
     inputs = cohort_inputs(wildcards)
     if attacks.needs_measurements(MODE_NAMES[wildcards.mode]):
-        inputs["measurements"] = f"{R}/extract/measurements.parquet"
+        shuffled = wildcards.model in NULL_MODELS.values()
+        inputs["measurements"] = f"{NULL_DIR if shuffled else f'{R}/extract'}/measurements.parquet"
     if attacks.is_baseline(MODE_NAMES[wildcards.mode]):
         folder = ATTACK_DIR.replace("{mode}", MATCHED_MODE)
         inputs |= {"budget": f"{folder}/outcomes.parquet", "budget_cells": f"{folder}/perturbations.parquet"}
@@ -154,26 +159,34 @@ def attack_inputs(wildcards):
 
 def cohort_inputs(wildcards):
     """What a model is trained on and attacked with; `recorded` only where the features were filled by mistake."""
-    features = f"{R}/features/features.parquet"
+    shuffled = wildcards.model in NULL_MODELS.values()
+    features = f"{NULL_DIR if shuffled else f'{R}/features'}/features.parquet"
     inputs = {"features": features, "stays": f"{R}/extract/stays.parquet", "folds": f"{R}/folds/folds.parquet"}
     if MISTAKES_MADE.get(wildcards.model) == mistakes.LOOK_AHEAD_INTERPOLATION:
         return inputs | {"features": LOOK_AHEAD_FEATURES, "recorded": features}
     return inputs
 
 
+def recorded_features(wildcards):
+    """The features as recorded, of the cohort that a model is attacked on."""
+    inputs = cohort_inputs(wildcards)
+    return inputs.get("recorded", inputs["features"])
+
+
 def right_model(wildcards):
-    """The model, or of one with a mistake the one in which it is made."""
-    return mistakes.AUDITED if wildcards.model in MISTAKES_MADE else wildcards.model
+    """The model; of one with a mistake the one in which it is made, of one on the null cohort the same on the run's."""
+    original = {label: model for model, label in NULL_MODELS.items()} | dict.fromkeys(MISTAKES_MADE, mistakes.AUDITED)
+    return original.get(wildcards.model, wildcards.model)
 
 
 def training_settings(wildcards, without=()):
-    """The settings of a model less the keys of `without`; one with a mistake is trained as the right one."""
+    """The settings of a model less the keys of `without`; one with a mistake, or on the null cohort, is trained as the right one."""
     settings = models.settings_of(right_model(wildcards), C["training"])
     return {key: value for key, value in settings.items() if key not in without}
 
 
 def chosen_hyperparameters(wildcards):
-    """The result of the search, where there is one; a model with a mistake takes those of the right one."""
+    """The result of the search, where there is one; another one than the right one takes those of that one."""
     file = f"{FOLD_DIR}/hyperparameters.json"
     return {"hyperparameters": file.replace("{model}", right_model(wildcards))} if TUNE else {}
 

@@ -11,7 +11,7 @@ rule susceptibility:
     input:
         outcomes=of_all_attacks("outcomes.parquet"),
         perturbations=of_all_attacks("perturbations.parquet"),
-        features=f"{R}/features/features.parquet",
+        features=recorded_features,
         stays=f"{R}/extract/stays.parquet",
     output:
         cells=f"{SUSCEPTIBILITY_DIR}/cells.parquet",
