@@ -6,6 +6,7 @@ from typing import Any
 from ehr_attack import attacks
 from ehr_attack.mistakes import AUDITED, LOOK_AHEAD_INTERPOLATION, MOST_HOURS, TRANSPOSED_AXIS
 from ehr_attack.models import MODELS, label_of
+from ehr_attack.null_cohort import null_models
 from ehr_attack.sources import table_kind
 from ehr_attack.sources.physionet2012 import WINDOW_HOURS as RECORD_HOURS
 from ehr_attack.variables import DEMOGRAPHIC, load_variables
@@ -30,6 +31,7 @@ def conflicts(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _for_audit(config)
     yield from _alike(config["training"]["models"])
     yield from _overrides_of_nothing(config["training"])
+    yield from _of_null(config)
     yield from _of_search(config["training"])
     yield from _of_attacks(config)
 
@@ -97,6 +99,17 @@ def _alike(models: Sequence[str]) -> Iterator[str]:
             yield (
                 f"config key training.models: {first!r} and {model!r} would share the name {label_of(model)} in files "
                 "and tables; rename one of the classes."
+            )
+
+
+def _of_null(config: Mapping[str, Any]) -> Iterator[str]:
+    """A user's own model that is called as another one on the null cohort."""
+    labels = list(map(label_of, config["training"]["models"]))
+    for label, of_null in null_models(labels, config["susceptibility"]["null_cohort"]).items():
+        if of_null.lower() in map(str.lower, labels):
+            yield (
+                f"config key training.models: {of_null} is how {label} is called on the null cohort; rename the class, "
+                "or set susceptibility.null_cohort to none."
             )
 
 

@@ -70,7 +70,7 @@ class ModelDraws:
         for _ in range(draws):
             for part, sample in zip(parts, (n_patients, n_seeds, n_folds), strict=False):
                 part.append(_count_drawn(random, sample))
-            parts[3].append(np.concatenate([_count_drawn(random, size) for size in sizes]))
+            parts[3].append(np.concatenate([_count_drawn(random, size) for size in (0, *sizes)]))
         stacked = [np.stack(part, axis=1) for part in parts]
         return cls(stacked[0], stacked[1], stacked[2], pairs, stacked[3])
 

@@ -120,6 +120,7 @@ def test_fewer_than_ten_stays_tell_nothing(verdicts):
     table = verdicts(n_stays=9)
     assert words(of(table, 2)) == words(of(table, 3)) == words(of(table, 4)) == {CANNOT_TELL}
     assert of(table, 4)["reason"].str.contains("10 stays of 10 patients").all()
+    assert of(table, 3)[["value", "low", "high"]].isna().all(axis=None)  # it would be of single patients
 
 
 @pytest.mark.parametrize(

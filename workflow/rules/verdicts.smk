@@ -42,9 +42,6 @@ rule null_cohort:
 
 rule verdicts:
     input:
-        stays=f"{R}/extract/stays.parquet",
-        metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
-        outcomes=expand(f"{ATTACK_DIR}/outcomes.parquet", **ALL_ATTACKS),
         **{name: of_all_maps(f"{name}.parquet") for name in SUMMED},
         **{
             f"null_{name}": expand(
@@ -52,6 +49,9 @@ rule verdicts:
             )
             for name in SUMMED
         },
+        stays=f"{R}/extract/stays.parquet",
+        metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
+        outcomes=expand(f"{ATTACK_DIR}/outcomes.parquet", **ALL_ATTACKS),
     output:
         f"{R}/susceptibility/verdicts.parquet",
     log:

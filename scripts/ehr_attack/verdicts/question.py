@@ -13,6 +13,8 @@ from ehr_attack.verdicts.rule import Bound, Interval, conclusion, number, verdic
 
 _NAN = float("nan")
 _USABLE_DRAWS = 0.9
+NOT_TO_BE_TOLD = Interval(_NAN, _NAN, _NAN)
+"""In place of numbers of so few patients that they would be known by them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Question:
     def row(self, model: str, mode: str, hindrance: str = "") -> dict[str, Any]:
         """The row of VERDICTS. hindrance: of the whole model, comes before the question's own."""
         in_the_way = hindrance or self.hindrance or self._too_few()
+        shown = NOT_TO_BE_TOLD if min(self.n_stays, self.n_patients) < MINIMUM else self.interval
         return {
             "claim": self.claim,
             "hypothesis": self.hypothesis,
@@ -50,9 +53,9 @@ class Question:
             "direction": self.direction,
             "basis": self.basis,
             "effect": self.effect,
-            "value": self.interval.value,
-            "low": self.interval.low,
-            "high": self.interval.high,
+            "value": shown.value,
+            "low": shown.low,
+            "high": shown.high,
             "none": self.none,
             "published": self.published,
             "n_stays": self.n_stays,
@@ -63,7 +66,7 @@ class Question:
 
     def _too_few(self) -> str:
         if min(self.n_stays, self.n_patients) < MINIMUM:
-            return f"it needs {MINIMUM} stays of {MINIMUM} patients at least, and there are fewer here"
+            return f"it needs {MINIMUM} stays of {MINIMUM} patients at least, and here are fewer"
         if not self.interval.known:
             return "the effect has no interval here, as too many draws of patients leave nothing to compute it from"
         return ""
