@@ -35,10 +35,11 @@ from ehr_attack.preprocessing import Preprocessing
 from ehr_attack.progress import Progress
 from ehr_attack.schemas import MEASUREMENTS
 from ehr_attack.storage import write_frame
-from ehr_attack.susceptibility import PerturbationStack, attack_summary, success_curves, susceptibility_tables
+from ehr_attack.susceptibility import attack_summary, success_curves
 from ehr_attack.training import split_stays, train_fold
 from ehr_attack.variables import load_variables
 from mimic3_builder import HEART_RATE, SODIUM, Extracted, Records, Stay, a_usual_stay, extracted
+from susceptibility_builder import MadeRun
 
 NAMES = tuple(variable.name for variable in load_variables())
 DEFAULTS = validated_config({})
@@ -372,14 +373,16 @@ def test_05_the_attacked_are_all_held_out_and_correctly_classified(clear, traine
 # --- 6: GPP was a mean magnitude, and figures of "susceptibility" showed mean |perturbation|
 
 
-def test_06_gpp_is_a_share_and_susceptibility_is_gmp_times_gpp():
+def test_06_gpp_is_a_share_and_susceptibility_is_gmp_times_gpp(tmp_path):
     """|D| of four stays in one cell: 0.2, 0.4, 0, 0. GMP 0.4, GAP 0.15, GPP a half, S 0.2."""
-    magnitude = np.array([0.2, 0.4, 0.0, 0.0], dtype=np.float32).reshape(4, 1, 1)
-    stack = PerturbationStack(magnitude, np.ones_like(magnitude, dtype=bool), np.arange(4))
-    tables = susceptibility_tables({"0_to_1": stack}, model="lstm", mode="ista", variable_names=["ph"], resamples=2)
-    cell = tables.cells.iloc[0]
-    assert cell[["gmp", "gap", "gpp", "s"]].astype(float).tolist() == pytest.approx([0.4, 0.15, 0.5, 0.2])
-    assert tables.variables["s"].item() == pytest.approx(0.2) and tables.hours["s"].item() == pytest.approx(0.2)
+    stays = pd.DataFrame({"stay_id": np.arange(4), "subject_id": np.arange(4), "fold": 0, "label": 0})
+    attacks = pd.DataFrame({"seed": 0, "stay_id": np.arange(4), "lambda": 0.1, "success": True})
+    magnitude = np.array([0.2, 0.4, 0.0, 0.0]).reshape(4, 1, 1)
+    tables = MadeRun(stays, attacks, magnitude, np.ones((4, 1, 1), dtype=bool)).analysed(tmp_path)
+    measured = "direction == '0_to_1' and policy == 'selected' and basis == 'all'"
+    cells, variables, hours = (tables[name].query(measured) for name in ("cells", "variables", "hours"))
+    assert cells[["gmp", "gap", "gpp", "s"]].iloc[0].tolist() == pytest.approx([0.4, 0.15, 0.5, 0.2])
+    assert variables["s"].item() == pytest.approx(0.2) and hours["s"].item() == pytest.approx(0.2)
 
 
 # --- 7: success was counted per optimiser step, with patients drawn with replacement

@@ -44,7 +44,7 @@ CONFIG_EDITS = {
 }
 
 CODE_EDITS = {
-    "scripts/ehr_attack/susceptibility.py": {"susceptibility", *AFTER_SUSCEPTIBILITY},
+    "scripts/ehr_attack/susceptibility/measures.py": {"susceptibility", *AFTER_SUSCEPTIBILITY},
     "scripts/ehr_attack/attacks/engine.py": {"attack", *AFTER_ATTACK},
     "scripts/ehr_attack/attacks/ista.py": {"attack", *AFTER_ATTACK},
     "scripts/ehr_attack/attacks/gradients/fused.py": {"attack", *AFTER_ATTACK},

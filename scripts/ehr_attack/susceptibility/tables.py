@@ -14,6 +14,7 @@ from ehr_attack.susceptibility.design import Design, Weights
 from ehr_attack.susceptibility.measures import MINIMUM_STAYS, CellMeasures
 from ehr_attack.susceptibility.measuring import Key
 
+_RANKED_DECIMALS = 6
 SIZES = ("n_rows", "n_stays", "n_patients")
 
 _Array = npt.NDArray[Any]
@@ -188,8 +189,9 @@ def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
 
 
 def _ranks(sums: _Floats) -> _Floats:
-    """Rank within each row, 1 for the largest, ties: the smallest; NaN stays NaN."""
-    ranked: _Floats = pd.DataFrame(sums).rank(axis=1, ascending=False, method="min").to_numpy(dtype=np.float64)
+    """Rank within each row, 1 for the largest, ties: the smallest; NaN stays NaN. Sums that differ by rounding are tied."""
+    rounded = pd.DataFrame(sums).round(_RANKED_DECIMALS)
+    ranked: _Floats = rounded.rank(axis=1, ascending=False, method="min").to_numpy(dtype=np.float64)
     return ranked
 
 
