@@ -51,12 +51,14 @@ include: "workflow/rules/mistakes.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/screening.smk"
 
 
 rule all:
     default_target: True
     input:
         f"{R}/report/index.html",
+        f"{R}/run.json",
 
 
 onerror:

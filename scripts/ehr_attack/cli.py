@@ -32,6 +32,10 @@ COMMANDS = {
     "estimate": Command(
         "ehr_attack.estimate.command", "rows, disk, memory, time and GPU need of a run, before it is started"
     ),
+    "predict": Command("ehr_attack.screening.predict_command", "probability of death of stays, by a run's models"),
+    "screen": Command(
+        "ehr_attack.screening.screen_command", "for single stays, the smallest changes that flip the prediction"
+    ),
     "download-physionet2012": Command(
         "ehr_attack.downloads", "download the ICU stays of the PhysioNet/CinC Challenge 2012 (open access)"
     ),
@@ -41,6 +45,8 @@ COMMANDS = {
 _EXAMPLES = """examples:
   ehr-attack estimate                                              # the run that config.yaml describes
   ehr-attack estimate --configfile workflow/presets/mimic3.yaml    # the same with a preset on top
+  ehr-attack predict --run results/demo --all-held-out             # what the models say of the run's own stays
+  ehr-attack screen --run results/demo --records new.parquet       # which entries of new records would flip them
   ehr-attack download-physionet2012                                # set A, 4,000 stays, to data/physionet2012
   ehr-attack load-postgres --from tables --schema mimiciii         # CSV tables of MIMIC-III to a PostgreSQL server
 

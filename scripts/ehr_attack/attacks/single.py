@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
-from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.rows import FinishedRows, Victims
+from ehr_attack.attacks.space import Space
 from ehr_attack.progress import Progress
 
 _Floats = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ class SingleResult:
 
 def scan(
     margins: Margins,
-    space: MeasurementSpace,
+    space: Space,
     record: ChartedRecord,
     victims: Victims,
     *,
@@ -147,7 +147,7 @@ def _candidates(record: ChartedRecord, values: list[_Floats], stay: int) -> tupl
 
 def _margins(
     margins: Margins,
-    space: MeasurementSpace,
+    space: Space,
     victims: Victims,
     stay: int,
     place: _Ints,

@@ -1,0 +1,114 @@
+"""`run.json`: what must be known of a run to apply its models to records; no path, nothing of a patient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ehr_attack.attacks import label_of as mode_label
+from ehr_attack.attacks import needs_measurements, settings_of
+from ehr_attack.errors import UserError
+from ehr_attack.models import label_of as model_label
+from ehr_attack.storage import read_json, write_json
+from ehr_attack.variables import Variable, load_variables
+
+RUN_FILE = "run.json"
+_VERSION = 1
+_ATTACK = "measurement"
+_ATTACK_KEYS = ("steps", "rate", "kappa", "mutable", "mutable_hours")
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """A run's settings as far as they decide what its models mean.
+
+    models: as the config names them; modes: labels of the run's attacks, those that change recorded values first;
+    attack: what a change may be and how it is searched, of mode `measurement`; levels: of mode `single`.
+    """
+
+    run: str
+    profile: str
+    kind: str
+    window_hours: int
+    carry_in_hours: float
+    imputation: str
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folds: int
+    modes: tuple[str, ...]
+    attack: dict[str, Any]
+    levels: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], *, kind: str, folds: int, modes: Sequence[str]) -> "RunDescription":
+        """Of a checked config; kind: of the source's tables; modes: those with maps of their own, as configured."""
+        ordered = sorted(modes, key=lambda mode: not needs_measurements(mode))
+        attack = settings_of(_ATTACK, config["attack"])
+        return cls(
+            run=config["run"]["name"],
+            profile=config["source"]["profile"],
+            kind=kind,
+            window_hours=config["features"]["window_hours"],
+            carry_in_hours=float(config["features"]["carry_in_hours"]),
+            imputation=config["features"]["imputation"],
+            models=tuple(config["training"]["models"]),
+            seeds=tuple(config["run"]["seeds"]),
+            folds=folds,
+            modes=tuple(mode_label(mode) for mode in ordered),
+            attack={key: attack[key] for key in _ATTACK_KEYS},
+            levels=settings_of("single", config["attack"])["levels"],
+        )
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The run's variables, in the order of its features."""
+        return load_variables(self.profile, self.kind)
+
+    def architecture(self, wanted: str | None) -> str:
+        """The model that `wanted` names (its label, or as the config names it), by default the run's first.
+
+        Raises UserError for a model that the run has not.
+        """
+        if wanted is None:
+            return self.models[0]
+        for model in self.models:
+            if wanted in (model, model_label(model)):
+                return model
+        known = ", ".join(model_label(model) for model in self.models)
+        raise UserError(f"--model {wanted}: the run has no such model; expected one of {known}.")
+
+    def seed(self, wanted: int | None) -> int:
+        """The seed `wanted`, by default the run's first. Raises UserError for one that the run has not."""
+        if wanted is None:
+            return self.seeds[0]
+        if wanted not in self.seeds:
+            known = ", ".join(map(str, self.seeds))
+            raise UserError(f"--seed {wanted}: the run has no models of this seed; expected one of {known}.")
+        return wanted
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json({"version": _VERSION} | asdict(self), path)
+
+
+def read_description(run: Path) -> RunDescription:
+    """Read `run.json` of a run's folder. Raises UserError when there is none, or none of this version."""
+    path = run / RUN_FILE
+    if not run.is_dir():
+        raise UserError(f"{run}: no such folder. Expected the folder of a finished run, such as results/demo.")
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file. Expected the folder of a run, such as results/demo, as this version writes it; run "
+            f"`snakemake {path}` with the run's config (seconds: it says only how the run was made)."
+        )
+    stored = read_json(path)
+    try:
+        if stored.pop("version") != _VERSION:
+            raise ValueError
+        lists = {name: tuple(stored[name]) for name in ("models", "seeds", "modes")}
+        return RunDescription(**stored | lists)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a description of a run by this version. Delete it and run `snakemake {path}` with the run's "
+            "config."
+        ) from error

@@ -1,0 +1,78 @@
+"""Making flipping changes as small as they can be: what is not needed is dropped, the rest moved back step by step."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ehr_attack.screening.changes import RecordChange
+from ehr_attack.screening.evaluation import Evaluator
+
+
+def flipping(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
+    """Those of the changes that are feasible and flip the prediction, by more than kappa, in float64."""
+    margins = evaluator.margins(list(changes))
+    return [change for change, margin in zip(changes, margins, strict=True) if margin > kappa]
+
+
+def refined(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
+    """The flipping changes, each made smaller while it still flips; see `_dropped` and `_moved_back`."""
+    changed = _dropped(list(changes), evaluator, kappa)
+    largest_first = [np.argsort(-change.sizes(evaluator.record), kind="stable") for change in changed]
+    for turn in range(max((len(change.place) for change in changed), default=0)):
+        index = [int(order[turn]) if turn < len(order) else None for order in largest_first]
+        changed = _moved_back(changed, index, evaluator, kappa)
+    return changed
+
+
+def _dropped(changes: list[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
+    """Without the values that the flip does not need: one at a time, the one whose loss costs the margin least."""
+    open_ones = [number for number, change in enumerate(changes) if len(change.place) > 1]
+    while open_ones:
+        tries = [(number, index) for number in open_ones for index in range(len(changes[number].place))]
+        shorter = [changes[number].without(index) for number, index in tries]
+        margins = evaluator.margins(shorter)
+        best: dict[int, int] = {}
+        for position, (number, _) in enumerate(tries):
+            if margins[position] > kappa and (number not in best or margins[position] > margins[best[number]]):
+                best[number] = position
+        for number, position in best.items():
+            changes[number] = shorter[position]
+        open_ones = [number for number in best if len(changes[number].place) > 1]
+    return changes
+
+
+def _moved_back(
+    changes: list[RecordChange], index: list[int | None], evaluator: Evaluator, kappa: float
+) -> list[RecordChange]:
+    """With value number `index` of each (None: none) as near to what was recorded as still flips, found by bisection.
+
+    Between the value found and what was recorded there may be others that flip, where the model is not monotone; one
+    charted step nearer there is none.
+    """
+    record = evaluator.record
+    known, beyond = np.zeros(len(changes), dtype=np.int64), np.ones(len(changes), dtype=np.int64)
+    for number, (change, at) in enumerate(zip(changes, index, strict=True)):
+        if at is not None:
+            beyond[number] += change.steps_between(at, record)
+
+    def nearer(number: int, steps: int) -> RecordChange:
+        at = index[number]
+        return changes[number] if at is None or steps == 0 else changes[number].nearer_by(steps, at, record)
+
+    _bisect(known, beyond, nearer, lambda tries: evaluator.margins(tries) > kappa)
+    return [nearer(number, int(steps)) for number, steps in enumerate(known)]
+
+
+def _bisect(
+    known: npt.NDArray[np.int64],
+    beyond: npt.NDArray[np.int64],
+    nearer: Callable[[int, int], RecordChange],
+    flips: Callable[[list[RecordChange]], npt.NDArray[np.bool_]],
+) -> None:
+    """Narrow, in place, steps that are known to flip and steps that do not, until they are neighbours."""
+    while len(between := np.flatnonzero(beyond - known > 1)):
+        middle = (known[between] + beyond[between]) // 2
+        flip = flips([nearer(int(number), int(steps)) for number, steps in zip(between, middle, strict=True)])
+        known[between[flip]] = middle[flip]
+        beyond[between[~flip]] = middle[~flip]
