@@ -5,8 +5,11 @@ What is screened is the prediction, right or wrong: of a new record nobody knows
 
 import dataclasses
 import functools
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import multiprocessing
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +23,26 @@ from ehr_attack.attacks.engine import search
 from ehr_attack.attacks.gradients import freeze, gradient_path
 from ehr_attack.attacks.gradients.autograd import margins
 from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.problem import evaluated
+from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.single import scan
+from ehr_attack.devices import make_deterministic
 from ehr_attack.progress import Progress
 from ehr_attack.screening.changes import RecordChange, change_at
 from ehr_attack.screening.evaluation import Evaluator
 from ehr_attack.screening.flips import Flip, ScreenedStay, flip_of
 from ehr_attack.screening.joint import JointModel, JointPath, JointSpace, joint_preprocessing, joint_victims
-from ehr_attack.screening.refinement import flipping, refined
+from ehr_attack.screening.refinement import SLACK, flipping, refined
 from ehr_attack.screening.stays import Source, StayBatch
 from ehr_attack.variables import Variable
 
-STAYS_A_BATCH = 128
+STAYS_A_BATCH = 64
+PROMISING = 0.02
+"""A single value is tried where, by the gradient, a move within its usual range gives this share of the margin needed.
+
+Of 453 values that flip 80 stays by themselves (synthetic, PhysioNet 2012; LSTM) this missed none, for 30 % of the tries.
+"""
 _MODE = "measurement"
-_SLACK = 1e-4
-"""A float32 margin so much above kappa is above it in float64 too."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +50,60 @@ class ScreenSettings:
     """What a change may be, and how it is searched.
 
     attack: `steps`, `rate`, `kappa`, `mutable` and `mutable_hours` of the run's mode `measurement`; levels: of mode
-    `single`; alternatives: how many single values a stay are told, 0: none is looked for.
+    `single`; alternatives: how many single values a stay are told, 0: none is looked for; exhaustive: try every single
+    value, not only those that the gradient does not rule out (see PROMISING).
     """
 
     attack: Mapping[str, Any]
     levels: int
     alternatives: int
+    exhaustive: bool = False
 
 
 def screen(
-    source: Source, variables: Sequence[Variable], settings: ScreenSettings, device: torch.device
+    source: Source, variables: Sequence[Variable], settings: ScreenSettings, device: torch.device, cores: int = 1
 ) -> list[ScreenedStay]:
-    """Screen every stay of `source`; sorted by id. On a CPU a stay's result does not depend on the others."""
-    screened: list[ScreenedStay] = []
-    with Progress("screen", len(source.stay_ids)) as progress:
-        for batch in source.batches(STAYS_A_BATCH, with_events=True):
-            screened += _Screening(batch, variables, settings, device).stays()
-            progress.advance(len(batch.stay_ids))
-    return sorted(screened, key=lambda stay: stay.stay_id)
+    """Screen every stay of `source`; sorted by id.
+
+    cores: processes that share the stays on a CPU. There a stay's result depends on nothing but the stay.
+    """
+    batches = source.batches(STAYS_A_BATCH, with_events=True)
+    work = functools.partial(screened, variables=variables, settings=settings, device=device)
+    found: list[ScreenedStay] = []
+    with Progress("screen", len(source.stay_ids)) as progress, ExitStack() as stack:
+        if device.type == "cpu" and min(cores, len(source.stay_ids) // STAYS_A_BATCH) > 1:
+            spawn = multiprocessing.get_context("spawn")  # a forked process would inherit torch's locked threads
+            pool = stack.enter_context(ProcessPoolExecutor(cores, spawn, make_deterministic, (source.models.seed,)))
+            results = _in_turn(pool, work, batches, ahead=2 * cores)
+        else:
+            results = map(work, batches)
+        for stays in results:
+            found += stays
+            progress.advance(len(stays))
+    return sorted(found, key=lambda stay: stay.stay_id)
+
+
+def screened(
+    batch: StayBatch, variables: Sequence[Variable], settings: ScreenSettings, device: torch.device
+) -> list[ScreenedStay]:
+    """Screen the stays of one batch, in its order."""
+    return list(_Screening(batch, variables, settings, device).stays())
+
+
+def _in_turn(
+    pool: ProcessPoolExecutor,
+    work: Callable[[StayBatch], list[ScreenedStay]],
+    batches: Iterable[StayBatch],
+    ahead: int,
+) -> Iterator[list[ScreenedStay]]:
+    """The results of the batches in their order, so many handed out before they are asked for, to bound the memory."""
+    waiting: deque[Future[list[ScreenedStay]]] = deque()
+    for batch in batches:
+        waiting.append(pool.submit(work, batch))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 class _Screening:
@@ -125,11 +170,11 @@ class _Screening:
             results = scan(
                 functools.partial(margins, self._model),
                 self._space,
-                self._record,
+                self._tried(kappa),
                 self._victims,
                 levels=self._settings.levels,
                 chunk_rows=CHUNK_ROWS[self._device.type],
-                kappa=kappa + _SLACK,
+                kappa=kappa + SLACK,
                 progress=quiet,
             )
             changes = [
@@ -140,6 +185,21 @@ class _Screening:
         kept = flipping(changes, self._evaluator, kappa)
         np.add.at(counts, [change.stay for change in kept], 1)
         return kept, counts
+
+    def _tried(self, kappa: float) -> ChartedRecord:
+        """The record, with only those values mutable that are tried by themselves."""
+        if self._settings.exhaustive:
+            return self._record
+        count = len(self._batch.stay_ids)
+        stays = padded(torch.arange(count, device=self._device), max(count, STAYS_A_BATCH))
+        zero = torch.zeros(len(stays), self._space.size, device=self._device)
+        margin, gradient = (part[:count] for part in evaluated(self._victims, self._space, self._path, stays, zero))
+        needed = (kappa - margin).cpu().numpy().astype(np.float64)
+        events, rules = self._record.events, self._record.rules
+        place = (events.value - rules.low[events.feature]) / rules.scale[events.feature]
+        farthest = np.maximum(np.abs(place), np.abs(1.0 - place))
+        gained = np.abs(gradient.cpu().numpy()) * farthest
+        return dataclasses.replace(self._record, mutable=self._record.mutable & (gained >= PROMISING * needed[:, None]))
 
     def _stay(self, stay: int, flips: list[Flip], n_single: int) -> ScreenedStay:
         single = [flip for flip in flips if len(flip.entries) == 1]

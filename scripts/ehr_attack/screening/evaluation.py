@@ -1,4 +1,4 @@
-"""What the models say of changed records, in float64: the last word on every change that is reported."""
+"""What the models say of changed records: in float32 for tries, in float64 for the last word on what is reported."""
 
 import copy
 
@@ -31,33 +31,34 @@ class Evaluator:
         """victims: their labels are not used."""
         self.record = record
         self._device = victims.inputs.device
-        self._model = copy.deepcopy(model).to(self._device).double()
-        freeze(self._model)
+        self._models = {torch.float32: model, torch.float64: copy.deepcopy(model).to(self._device).double()}
+        for each in self._models.values():
+            freeze(each)
         self._victims, self._space = victims, space
         self.clean = self.logits([RecordChange.none(stay) for stay in range(len(victims.inputs))])
         self.predicted = (self.clean.mean(axis=0) > 0).astype(np.int64)
 
-    def logits(self, changes: list[RecordChange]) -> _Floats:
-        """The logit of death, logit_1 - logit_0, by each model, float64 (models, changes)."""
-        found = []
+    def logits(self, changes: list[RecordChange], dtype: torch.dtype = torch.float64) -> _Floats:
+        """The logit of death, logit_1 - logit_0, by each model in `dtype`, float64 (models, changes)."""
+        model, found = self._models[dtype], []
         with torch.no_grad():
             for start in range(0, len(changes), _ROWS):
                 part = changes[start : start + _ROWS]
                 stays = padded(torch.tensor([change.stay for change in part]), _ROWS).to(self._device)
                 point = padded(torch.from_numpy(self._points(part)), _ROWS).to(self._device)
-                seen = self._victims.seen(stays, self._space.features(stays, point))
-                logits = self._model.each(seen, self._victims.lengths[stays])
+                seen = self._victims.seen(stays, self._space.features(stays, point).to(dtype))
+                logits = model.each(seen, self._victims.lengths[stays]).double()
                 found.append((logits[..., 1] - logits[..., 0])[:, : len(part)].cpu().numpy())
-        return np.concatenate([np.zeros((len(self._model.models), 0)), *found], axis=1)
+        return np.concatenate([np.zeros((len(model.models), 0)), *found], axis=1)
 
-    def margins(self, changes: list[RecordChange]) -> _Floats:
+    def margins(self, changes: list[RecordChange], dtype: torch.dtype = torch.float64) -> _Floats:
         """By how far the mean logit of each change passes zero, away from the prediction; -inf where not feasible."""
         margins = np.full(len(changes), -np.inf)
         allowed = np.flatnonzero(self._feasible(changes))
         if len(allowed):
             kept = [changes[number] for number in allowed]
             predicted = self.predicted[[change.stay for change in kept]]
-            margins[allowed] = self.logits(kept).mean(axis=0) * (1 - 2 * predicted)
+            margins[allowed] = self.logits(kept, dtype).mean(axis=0) * (1 - 2 * predicted)
         return margins
 
     def _feasible(self, changes: list[RecordChange]) -> npt.NDArray[np.bool_]:

@@ -40,7 +40,8 @@ def as_data(
         "run": {"digest": digest, "name": run.resolve().name},
         "model": {"name": models.model, "seed": models.seed, "folds": list(models.checkpoints)},
         "source": source.kind,
-        "settings": dict(settings.attack) | {"levels": settings.levels, "alternatives": settings.alternatives},
+        "settings": dict(settings.attack)
+        | {key: getattr(settings, key) for key in ("levels", "alternatives", "exhaustive")},
         "population": {
             "ranks_mode": population.mode or None,
             "costs_mode": population.costs_mode or None,

@@ -111,7 +111,11 @@ def _ranks(folder: Path) -> dict[str, Ranks]:
         found[direction] = Ranks(
             variables=dict(zip(own["variable"], own["rank"].astype(int), strict=True)),
             cells=dict(
-                zip(zip(own_cells["hour"], own_cells["variable"], strict=True), own_cells["rank"].astype(int), strict=True)
+                zip(
+                    zip(own_cells["hour"], own_cells["variable"], strict=True),
+                    own_cells["rank"].astype(int),
+                    strict=True,
+                )
             ),
         )
     return found

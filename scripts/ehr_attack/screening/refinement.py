@@ -4,9 +4,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from ehr_attack.attacks.charted import ChartedRecord
 from ehr_attack.screening.changes import RecordChange
 from ehr_attack.screening.evaluation import Evaluator
+
+SLACK = 1e-4
+"""A margin in float32 that is so much above kappa is above it in float64 too."""
+_Excess = Callable[[list[RecordChange]], npt.NDArray[np.float64]]
+"""By how much each change passes what a flip must; above 0: it flips."""
 
 
 def flipping(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
@@ -16,25 +23,33 @@ def flipping(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float
 
 
 def refined(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
-    """The flipping changes, each made smaller while it still flips; see `_dropped` and `_moved_back`."""
-    changed = _dropped(list(changes), evaluator, kappa)
-    largest_first = [np.argsort(-change.sizes(evaluator.record), kind="stable") for change in changed]
-    for turn in range(max((len(change.place) for change in changed), default=0)):
+    """The flipping changes, each made smaller while it still flips; see `_dropped` and `_moved_back`.
+
+    Tries are judged in float32, with some slack; what comes of them in float64, or else the change stays as it was.
+    """
+
+    def excess(tries: list[RecordChange]) -> npt.NDArray[np.float64]:
+        return evaluator.margins(tries, torch.float32) - (kappa + SLACK)
+
+    smaller = _dropped(list(changes), excess)
+    largest_first = [np.argsort(-change.sizes(evaluator.record), kind="stable") for change in smaller]
+    for turn in range(max((len(change.place) for change in smaller), default=0)):
         index = [int(order[turn]) if turn < len(order) else None for order in largest_first]
-        changed = _moved_back(changed, index, evaluator, kappa)
-    return changed
+        smaller = _moved_back(smaller, index, evaluator.record, excess)
+    sound = evaluator.margins(smaller) > kappa
+    return [new if holds else old for new, old, holds in zip(smaller, changes, sound, strict=True)]
 
 
-def _dropped(changes: list[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
+def _dropped(changes: list[RecordChange], excess: _Excess) -> list[RecordChange]:
     """Without the values that the flip does not need: one at a time, the one whose loss costs the margin least."""
     open_ones = [number for number, change in enumerate(changes) if len(change.place) > 1]
     while open_ones:
         tries = [(number, index) for number in open_ones for index in range(len(changes[number].place))]
         shorter = [changes[number].without(index) for number, index in tries]
-        margins = evaluator.margins(shorter)
+        margins = excess(shorter)
         best: dict[int, int] = {}
         for position, (number, _) in enumerate(tries):
-            if margins[position] > kappa and (number not in best or margins[position] > margins[best[number]]):
+            if margins[position] > 0 and (number not in best or margins[position] > margins[best[number]]):
                 best[number] = position
         for number, position in best.items():
             changes[number] = shorter[position]
@@ -43,14 +58,13 @@ def _dropped(changes: list[RecordChange], evaluator: Evaluator, kappa: float) ->
 
 
 def _moved_back(
-    changes: list[RecordChange], index: list[int | None], evaluator: Evaluator, kappa: float
+    changes: list[RecordChange], index: list[int | None], record: ChartedRecord, excess: _Excess
 ) -> list[RecordChange]:
     """With value number `index` of each (None: none) as near to what was recorded as still flips, found by bisection.
 
     Between the value found and what was recorded there may be others that flip, where the model is not monotone; one
     charted step nearer there is none.
     """
-    record = evaluator.record
     known, beyond = np.zeros(len(changes), dtype=np.int64), np.ones(len(changes), dtype=np.int64)
     for number, (change, at) in enumerate(zip(changes, index, strict=True)):
         if at is not None:
@@ -60,7 +74,7 @@ def _moved_back(
         at = index[number]
         return changes[number] if at is None or steps == 0 else changes[number].nearer_by(steps, at, record)
 
-    _bisect(known, beyond, nearer, lambda tries: evaluator.margins(tries) > kappa)
+    _bisect(known, beyond, nearer, lambda tries: excess(tries) > 0)
     return [nearer(number, int(steps)) for number, steps in enumerate(known)]
 
 

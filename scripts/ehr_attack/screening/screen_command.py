@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ the prediction, right or wrong. screen.json and screen.html hold patient-level d
         "--levels", type=_count(1), metavar="N",
         help="levels tried of each single value before the flip is narrowed down (default: the run's attack.levels)",
     )  # fmt: skip
+    parser.add_argument(
+        "--exhaustive", action="store_true",
+        help="try every single value; by default those are left out that the gradient rules out (3 times as fast)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cores", type=_count(1), metavar="N",
+        help="processes that share the stays on a CPU, about 0.6 GB each (default: the cores of this machine)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -54,10 +63,12 @@ def run(arguments: argparse.Namespace) -> None:
     description, source, device = opened(arguments)
     population = read_population(arguments.run, description, source.models.model)
     attack = description.attack | ({"steps": arguments.steps} if arguments.steps else {})
-    settings = ScreenSettings(attack, arguments.levels or description.levels, arguments.alternatives)
+    levels = arguments.levels or description.levels
+    settings = ScreenSettings(attack, levels, arguments.alternatives, arguments.exhaustive)
     folder = arguments.out or arguments.run / "private" / "screen"
     make_private(folder)
-    stays = screen(source, description.variables, settings, device)
+    cores = arguments.cores or len(os.sched_getaffinity(0))
+    stays = screen(source, description.variables, settings, device, cores)
     data = as_data(arguments.run, source, description.variables, settings, population, stays)
     write_data(data, folder / "screen.json")
     write_page(data, folder / "screen.html")
