@@ -18,6 +18,6 @@ with job(snakemake.log[0]):
         models=list(map(label_of, config["training"]["models"])),
         modes=[attacks.label_of(mode) for mode in config["attack"]["modes"] if not attacks.is_baseline(mode)],
         config=config,
-        provenance=provenance(config, files.checkpoints),
+        provenance=provenance(config, files.checkpoints, snakemake.params.digests),
         patient_figures=files.patients or None,
     )

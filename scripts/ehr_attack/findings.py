@@ -51,8 +51,8 @@ def success_text(row: pd.Series) -> str:
 def attack_findings(row: pd.Series, variables: pd.DataFrame, claims: pd.DataFrame, n_cells: int) -> list[str]:
     """What one attack did in one direction, as sentences.
 
-    row: of `attack_summary.csv`; variables, claims: the rows of that model, mode and direction in
-    `susceptibility_variables_*.csv` and `paper_claims.csv`; n_cells: cells of a record.
+    row: of `attack_summary.csv`; variables, claims: the rows of that model, mode and direction in the headline of
+    `susceptibility_variables_*.csv` and in `paper_claims.csv`; n_cells: cells of a record.
     """
     attacked = as_count(row["n_attacked"])
     if not attacked:
@@ -72,7 +72,7 @@ def attack_findings(row: pd.Series, variables: pd.DataFrame, claims: pd.DataFram
     if pd.notna(row["median_share_observed"]):
         recorded = fixed(100 * float(row["median_share_observed"]), 0)
         sentences.append(f"Of the changed cells, {recorded}% (median) held a recorded value; the rest was imputed.")
-    top = variables[variables["s_q95"] > 0].sort_values("rank_s_q95")["label"].head(3)
+    top = variables[variables["s_q95"] > 0].sort_values("rank")["label"].head(3)
     if len(top):
         sentences.append(f"Most susceptible: {_listed(map(_in_sentence, top))}.")
     late = claims[(claims["quantity"] == LATE_SHARE) & (claims["measure"] == "s_q95")]["value"].dropna()
@@ -155,12 +155,12 @@ def _seed_caveats(seeds: Sequence[int]) -> Iterable[str]:
 
 
 def map_alt(direction: str, mode: str, cells: pd.DataFrame) -> str:
-    """Alternative text of a susceptibility map. cells: its rows of `susceptibility_cells_*.csv`."""
+    """Alternative text of a susceptibility map. cells: its rows in the headline of that table."""
     start = f"Heat map of susceptibility, hours by variables, attack {mode}, {DIRECTION_WORDS[direction]}."
-    if not cells["s"].gt(0).any():
+    if not cells["s_q95"].gt(0).any():
         return f"{start} It is empty or withheld."
-    top = cells.iloc[int(cells["s"].to_numpy().argmax())]
-    return f"{start} The largest value, {significant(top['s'])}, is at {top['variable']}, hour {top['hour']}."
+    top = cells.iloc[int(cells["s_q95"].to_numpy().argmax())]
+    return f"{start} The largest value, {significant(top['s_q95'])}, is at {top['variable']}, hour {top['hour']}."
 
 
 def auroc_text(metrics: pd.DataFrame, model: str) -> str:

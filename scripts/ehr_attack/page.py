@@ -15,8 +15,9 @@ from ehr_attack.errors import UserError
 NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 MAX_SVG_BYTES = 200_000
-MAX_DOWNLOAD_BYTES = 1_000_000
+MAX_DOWNLOAD_BYTES, MAX_DOWNLOADS_BYTES = 1_000_000, 3_000_000
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+_COMMENTS, _BETWEEN_TAGS = re.compile(rb"<!--.*?-->", re.S), re.compile(rb">\s+<")
 _FOLDERS = re.compile(r"^(?:[/~\\]|[A-Za-z]:[/\\]).*[/\\](?=[^/\\])")
 
 
@@ -75,7 +76,7 @@ def embed_figure(folder: Path, stem: str, alt: str, caption: str) -> Image:
         svg = (folder / f"{stem}.svg").read_bytes()
         width, height = _size(svg)
         if len(svg) <= MAX_SVG_BYTES:
-            return Image(_data_uri("image/svg+xml", svg), width, height, alt, caption)
+            return Image(_data_uri("image/svg+xml", _dense(svg)), width, height, alt, caption)
         return Image(_data_uri("image/png", (folder / f"{stem}.png").read_bytes()), width, height, alt, caption)
     except OSError as error:
         raise UserError(
@@ -84,17 +85,22 @@ def embed_figure(folder: Path, stem: str, alt: str, caption: str) -> Image:
         ) from error
 
 
-def embed_table(path: Path) -> Download:
-    """A CSV file to download from inside the page, when it is smaller than a megabyte.
+def embed_tables(paths: Sequence[Path]) -> list[Download]:
+    """CSV files to download from inside the page, those smaller than a megabyte, while all together stay small too.
 
-    Raises UserError when the file is missing.
+    Raises UserError when a file is missing.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: the table is missing. Run `snakemake {path}` to make it anew.") from error
-    uri = _data_uri("text/csv", content) if len(content) < MAX_DOWNLOAD_BYTES else Markup()
-    return Download(path.name, uri, math.ceil(len(content) / 1000))
+    downloads, carried = [], 0
+    for path in paths:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: the table is missing. Run `snakemake {path}` to make it anew.") from error
+        fits = len(content) < MAX_DOWNLOAD_BYTES and carried + len(content) < MAX_DOWNLOADS_BYTES
+        carried += len(content) if fits else 0
+        uri = _data_uri("text/csv", content) if fits else Markup()
+        downloads.append(Download(path.name, uri, math.ceil(len(content) / 1000)))
+    return downloads
 
 
 def public_config(value: Any) -> Any:
@@ -111,6 +117,11 @@ def public_config(value: Any) -> Any:
 def _data_uri(kind: str, content: bytes) -> Markup:
     # Base64 holds nothing that HTML would escape.
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
+
+
+def _dense(svg: bytes) -> bytes:
+    """An SVG of matplotlib without the comments and line breaks that no viewer needs."""
+    return _BETWEEN_TAGS.sub(b"><", _COMMENTS.sub(b"", svg)).replace(b"\n", b" ")
 
 
 def _size(svg: bytes) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from ehr_attack import findings, mistake_sections, model_sections, page, sections
+from ehr_attack import findings, interactive, mistake_sections, model_sections, page, sections, verdict_sections
 from ehr_attack.attacks import matched
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
@@ -34,7 +34,7 @@ _COUNTS = (
     ),
     *("rows", "patients_with_rows", "cases", "total"),
     *attack_summaries.COUNTS,
-    "n_observed",
+    "n_succeeded",
 )
 _WORDS = (
     "text",
@@ -50,8 +50,14 @@ _WORDS = (
     "attribute",
     "threshold",
     "remark",
+    "policy",
+    "basis",
 )
+_WORDS_OF_VERDICTS = ("hypothesis", "effect", "verdict", "reason", "across", "first", "second", "axis")
 _WORDS_OF_PROTOCOL = ("key", "paper", "this_run", "note")
+_MOST_LIVE_ATTACKS = 6
+"""Attacks whose maps show values on hovering; those of the others are in their tables."""
+
 _WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
 
@@ -66,7 +72,7 @@ def build_report(
     provenance: Mapping[str, Any],
     patient_figures: Sequence[str | Path] | None = None,
 ) -> None:
-    """Write the page `out` (HTML; no network, no script, no date).
+    """Write the page `out` (HTML; no network, no date, no script but its own and plotly's).
 
     tables, figures: the folders that hold the files named in `figures.names` for `models` and `modes`;
     config: the whole configuration (shown without credentials and folders); provenance: sections of names and
@@ -79,6 +85,12 @@ def build_report(
     stems = (*names.all_tables(models, modes), *(names.MISTAKE_TABLES if made else ()))
     read = {stem: _read(tables / f"{stem}.csv") for stem in stems}
     shown_config = page.public_config(config)
+    pairs = [(model, mode) for model in models for mode in modes]
+    shown_attacks = [
+        sections.attack_section(read, figures, model, mode, live=place < _MOST_LIVE_ATTACKS)
+        for place, (model, mode) in enumerate(pairs)
+    ]
+    live = any(part["live"] for attack in shown_attacks for part in attack["directions"])
     context = _cohort(read) | {
         "flow_figure": sections.flow_figure(figures, read["cohort_flow"]),
         "config": shown_config,
@@ -86,7 +98,7 @@ def build_report(
         "provenance": provenance,
         "caveats": _caveats(read, config),
         "models": [model_sections.model_section(read, figures, model, tuned) for model in models],
-        "attacks": [sections.attack_section(read, figures, model, mode) for model in models for mode in modes],
+        "attacks": shown_attacks,
         "comparison": model_sections.comparison_rows(read["published_comparison"]),
         "protocol": sections.protocol_rows(read["paper_protocol"]),
         "claims": sections.claim_rows(read["paper_claims"]),
@@ -96,7 +108,7 @@ def build_report(
         "mistake_metrics": mistake_sections.METRICS,
         "mistake_map_labels": mistake_sections.MAP_LABELS,
         "patient_figures": [sections.patient_image(Path(path)) for path in patient_figures or ()],
-        "downloads": [page.embed_table(tables / f"{stem}.csv") for stem in read],
+        "downloads": page.embed_tables([tables / f"{stem}.csv" for stem in read]),
         "compared_metrics": model_sections.COMPARED_METRICS,
         "subgroup_metrics": model_sections.SUBGROUP_METRICS,
         "study_labels": model_sections.STUDY_LABELS,
@@ -104,6 +116,17 @@ def build_report(
         "check_labels": sections.CHECK_LABELS,
         "baselines": sections.baseline_rows(read["attack_summary"]),
         "matched_mode": matched(modes) or "",
+        "verdicts": verdict_sections.verdict_rows(read["verdicts"], models, modes),
+        "badges": verdict_sections.BADGES,
+        "basis_words": verdict_sections.BASIS_WORDS,
+        "agreement": verdict_sections.agreement_rows(read["stability"]),
+        "agreement_figures": verdict_sections.agreement_figures(figures),
+        "transfer": sections.records(read["transfer"]),
+        "live": live,
+        "map_measures": interactive.MEASURES,
+        "script": interactive.page_script(),
+        "plotly": interactive.packed_plotly() if live else "",
+        "allowed_scripts": interactive.allowed_scripts(live=live),
     }
     write_text(_environment().get_template("report.html.j2").render(context), out)
 
@@ -124,7 +147,7 @@ def _environment() -> jinja2.Environment:
 
 def _read(path: Path) -> pd.DataFrame:
     """A table for people; counts stay text, since some of them are hidden, and missing words become empty."""
-    words = (*_WORDS, *_WORDS_OF_AUDIT, *_WORDS_OF_PROTOCOL)
+    words = (*_WORDS, *_WORDS_OF_AUDIT, *_WORDS_OF_PROTOCOL, *_WORDS_OF_VERDICTS)
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *words), str))
     except (OSError, ValueError) as error:

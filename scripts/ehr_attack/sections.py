@@ -9,16 +9,25 @@ import pandas as pd
 from ehr_attack import findings
 from ehr_attack.attacks import is_baseline
 from ehr_attack.figures import names
+from ehr_attack.headline import headline
+from ehr_attack.interactive import live_map
 from ehr_attack.page import Image, embed_figure
 from ehr_attack.protocol import DIFFERS, NOT_TOLD, SAME
+from ehr_attack.schemas import OBSERVED_CELLS, POLICIES
 from ehr_attack.summaries import claims
 
 Tables = Mapping[str, pd.DataFrame]
 
 _ATTACK_CAPTIONS = {
-    "variables": "Susceptibility of every variable: S with the 95th percentile and its 95% interval over "
-    "patients (bars), and S with the maximum (diamonds). Grey numbers are ranks in the paper.",
-    "hours": "Susceptibility of every hour; bands are 95% intervals over patients.",
+    "variables": "Susceptibility of every variable: S with the 95th percentile and its 95% interval over patients "
+    "(bars), S with the maximum (diamonds), and over observed cells only (triangles). Grey: ranks in the paper.",
+    "hours": "Susceptibility of every hour over all cells (left) and over observed cells only (right); bands are 95% "
+    "intervals over patients.",
+    "cumulative": "How far susceptibility gathers: its cumulative share over the cells, largest first (left), and over "
+    "the hours (right).",
+    "ranks": "Rank of every variable here with its 95% interval over patients, and where it ranks in the paper.",
+    "tradeoff": "What λ trades: the largest change against the share of changed cells, medians and quartiles of the "
+    "attacks that succeeded at each λ. Rings: where the selected attacks lie.",
     "success": "Share of attacked stays that are flipped within a budget: the largest change of any cell "
     "(left) and the share of changed cells (right).",
 }
@@ -58,8 +67,11 @@ def flow_figure(figures: Path, flow: pd.DataFrame) -> Image:
     return embed_figure(figures, stem, alt, "Cohort flow: who is left (left) and who was excluded, and why (right).")
 
 
-def attack_section(tables: Tables, figures: Path, model: str, mode: str) -> dict[str, Any]:
-    """One attack mode on one model: a part a direction, and the figures that both directions share."""
+def attack_section(tables: Tables, figures: Path, model: str, mode: str, *, live: bool) -> dict[str, Any]:
+    """One attack mode on one model: a part a direction, and the figures that both directions share.
+
+    live: with maps that show values on hovering.
+    """
     summary = tables["attack_summary"]
     summary = summary[(summary["model"] == model) & (summary["mode"] == mode)]
     rows = {row["direction"]: row for _, row in summary.iterrows()}
@@ -74,33 +86,55 @@ def attack_section(tables: Tables, figures: Path, model: str, mode: str) -> dict
         "summary": {
             direction: row.to_dict() | {"success": findings.success_text(row)} for direction, row in rows.items()
         },
-        "directions": [_direction(tables, figures, row) for row in rows.values()],
+        "directions": [_direction(tables, figures, row, live=live) for row in rows.values()],
     }
 
 
-def _direction(tables: Tables, figures: Path, row: pd.Series) -> dict[str, Any]:
+def _direction(tables: Tables, figures: Path, row: pd.Series, *, live: bool) -> dict[str, Any]:
     """One direction of one attack; `row` is its line of `attack_summary.csv`."""
     model, mode, direction = row["model"], row["mode"], row["direction"]
-    variables, hours, cells = (_of(tables[stem], row) for stem in names.susceptibility_tables(model, mode))
-    n_cells = hours["hour"].nunique() * variables["variable"].nunique()
+    variables, hours, cells, _ = (_of(tables[stem], row) for stem in names.susceptibility_tables(model, mode))
+    first = headline(variables)
+    n_cells = hours["hour"].nunique() * first["variable"].nunique()
+    hidden = bool(pd.isna(row["median_n_changed"]))
     words, stem = findings.DIRECTION_WORDS[direction], f"{model}_{mode}_{direction}"
     map_caption = (
-        f"Susceptibility by hour and variable, {words}; sums of hours above, of variables at the right "
-        "(vital signs yellow, laboratory values blue). The colour scale is this map's own."
+        f"Susceptibility (with the 95th percentile) by hour and variable, {words}; sums of hours above, of variables "
+        "at the right (vital signs yellow, laboratory values blue). The colour scale is this map's own."
     )
     measures_caption = (
         f"What the map is made of, {words}: largest and mean change of a cell, share of stays in which it "
-        "changes, and S with the 95th percentile in place of the maximum."
+        "changes, and the S of the paper, GMP by GPP, with the maximum."
     )
-    measures_alt = f"Four heat maps by hour and variable: GMP, GAP, GPP and robust S, attack {mode}, {words}."
+    measures_alt = f"Four heat maps by hour and variable: GMP, GAP, GPP and S, attack {mode}, {words}."
     return {
         "words": words,
-        "findings": findings.attack_findings(row, variables, _of(tables["paper_claims"], row), n_cells),
-        "variables": records(variables),
-        "hidden": bool(pd.isna(row["median_n_changed"])),
-        "map": embed_figure(figures, f"susceptibility_{stem}", findings.map_alt(direction, mode, cells), map_caption),
+        "findings": findings.attack_findings(row, first, _of(tables["paper_claims"], row), n_cells),
+        "variables": _variable_rows(variables),
+        "hidden": hidden,
+        "map": embed_figure(
+            figures, f"susceptibility_{stem}", findings.map_alt(direction, mode, headline(cells)), map_caption
+        ),
+        "live": None if hidden or not live else live_map(f"map-{stem}", cells, tables["missingness"]),
         "measures": embed_figure(figures, f"measures_{stem}", measures_alt, measures_caption),
     }
+
+
+def _variable_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a variable of `susceptibility_variables_*.csv` of one direction, our most susceptible first.
+
+    The headline's columns, S over `observed` cells, and the `ranks` under each policy.
+    """
+    observed = {row["variable"]: row for row in records(headline(table, basis=OBSERVED_CELLS))}
+    by_policy = {policy: headline(table, policy=policy).set_index("variable")["rank"] for policy in POLICIES}
+    return [
+        row
+        | {
+            "observed": observed.get(row["variable"], {}),
+            "ranks": {policy: ranks.get(row["variable"]) for policy, ranks in by_policy.items()},
+        }
+        for row in records(headline(table))
+    ]
 
 
 def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:

@@ -15,9 +15,7 @@ ALL_FIGURES = [
         *(stem for mode in MAPPED_MODES for stem in names.attack_figures(model, mode)),
     ]
     for format in FORMATS
-] + [
-    f"{R}/figures/{stem}.{format}" for stem in [*names.COHORT_FIGURES, *names.AGREEMENT_FIGURES] for format in FORMATS
-]
+] + [f"{R}/figures/{stem}.{format}" for stem in [*names.COHORT_FIGURES, *names.AGREEMENT_FIGURES] for format in FORMATS]
 if TUNE:
     ALL_FIGURES += [
         f"{R}/figures/{stem}.{format}" for model in MODELS for stem in names.tuning_figures(model) for format in FORMATS

@@ -4,6 +4,16 @@ INPUT   R/tables/*.csv, R/figures/*.{svg,png}, the checkpoints' descriptions (fo
 OUTPUT  R/report/index.html
 """
 
+# The stages whose code the page tells a digest of; an edit of any of them makes the page anew anyway.
+STAGES_TOLD = ["extract", "features", "folds", "train", "evaluate", "attack", "susceptibility", "tables"]
+
+
+def source_digests():
+    """What tells that the source's tables have changed, by table where they are files."""
+    if FROM_SERVER or KIND == "synthetic":
+        return {"tables": source_digest(None)}
+    return {table: data_digest(path) for table, path in sorted(EXTERNAL_TABLES.items())}
+
 
 rule report:
     input:
@@ -23,6 +33,10 @@ rule report:
         runtime=10,
     params:
         config=C,
+        digests=lambda wildcards: {
+            "source": source_digests(),
+            "code": {stage: code(f"{stage}.py") for stage in STAGES_TOLD},
+        },
         code=code("report.py", files=sorted(TEMPLATE_DIR.iterdir())),
     message:
         "Writing {output}"

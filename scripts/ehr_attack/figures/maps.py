@@ -34,13 +34,13 @@ _MEASURES = (
     ("gmp", "GMP: largest change [scaled units]", 1.0),
     ("gap", "GAP: mean change [scaled units]", 1.0),
     ("gpp", "GPP: stays in which the cell changes [%]", 100.0),
-    ("s_q95", "$S$ with the 95th percentile [scaled units]", 1.0),
+    ("s", "$S$ with the maximum, GMP x GPP [scaled units]", 1.0),
 )
 _HOUR_STEP = 6
 
 
 def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
-    """Heat map of S_ij = GMP_ij x GPP_ij over hour i and variable j, with S_i above and S_j at the right.
+    """Heat map of S_q95 (95th percentile x GPP) over hour i and variable j, with S_i above and S_j at the right.
 
     cells: the headline's CELLS rows; a direction with fewer than ten successfully attacked stays or patients is
     replaced by a sentence.
@@ -50,7 +50,7 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
     n_stays = stays_behind(rows)
     if not enough(rows).any():
         return _worded(figure, f"Susceptibility, {DIRECTION_LABELS[direction]}", why_hidden(n_stays))
-    grid = as_grid(rows, "s", variables)
+    grid = as_grid(rows, "s_q95", variables)
     axes = figure.subplot_mosaic(
         [["hours", "key"], ["map", "variables"]],
         width_ratios=[1, 0.17],
@@ -72,7 +72,7 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
 
 
 def measures_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
-    """Four small maps: GMP, GAP, GPP and the robust S_q95. cells: the headline's CELLS rows."""
+    """Four small maps: GMP, GAP, GPP and S = GMP x GPP of the paper. cells: the headline's CELLS rows."""
     figure = new_figure(5.6 + extra_height(variables, panels=2))
     rows = cells[cells["direction"] == direction]
     n_stays = stays_behind(rows)

@@ -43,6 +43,10 @@ _USUAL_ROWS, _INCHES_A_ROW = 19, 0.17
 SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list(
     "susceptibility", ["#ffffff", "#fde3c1", "#f9ae6c", "#e56b4f", "#b5315f", "#6d1a63", "#2a0b3d"]
 )
+# On a dark page zero is the page's own dark, and more is brighter.
+SEQUENTIAL_ON_DARK: Colormap = LinearSegmentedColormap.from_list(
+    "susceptibility on dark", ["#1c2025", "#4a1f4f", "#8c2a5c", "#c94a55", "#ef8354", "#fbc27c", "#fff3d6"]
+)
 DIVERGING: Colormap = LinearSegmentedColormap.from_list(
     "change", ["#0b3c6f", "#2f7ab8", "#a9cde6", "#ffffff", "#f6bd9b", "#d1603a", "#7a1d0c"]
 )
