@@ -17,6 +17,8 @@ ROUNDS ?= 7
 # How many stays and lambdas the benchmark of the attack has
 STAYS ?= 256
 LAMBDAS ?= 25
+# How many stays the benchmark of susceptibility analyses
+RUN_STAYS ?= 60000
 BENCH_TOOLS := benchmarks/data/attack-tools
 # Another index to take torch from as well, for example that of a CUDA release: make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
@@ -109,6 +111,10 @@ bench-train: $(VENV)/.installed-run  ## measure training beside the usual DataLo
 .PHONY: bench-attack
 bench-attack: $(VENV)/.installed-run $(BENCH_TOOLS)/.installed  ## measure the attack beside the published algorithm, ART and foolbox, into benchmarks/ (STAYS, LAMBDAS)
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.attack --stays $(STAYS) --lambdas $(LAMBDAS) --tools $(BENCH_TOOLS)/bin/python --shared $(SHARED)
+
+.PHONY: bench-susceptibility
+bench-susceptibility: $(VENV)/.installed-run  ## measure the analysis of RUN_STAYS (60000) made-up stays, into benchmarks/ (3 GB of disk)
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.susceptibility --stays $(RUN_STAYS)
 
 # Other attack libraries, apart from the project's own environment. Without them the benchmark goes on and says so.
 $(BENCH_TOOLS)/.installed: benchmarks/requirements-attack.txt pyproject.toml | $(VENV)/bin/python

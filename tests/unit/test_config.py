@@ -55,7 +55,11 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
             r"training\.models: found 'gru7'; expected lstm, gru, .* or the import path of",
         ),
         ("training.models", ["lstm", "my.models:LstmNull"], r"lstmNull is how lstm is called on the null cohort"),
-        ("susceptibility.null_cohort", "some", r"susceptibility\.null_cohort: found 'some'; expected one of first, all"),
+        (
+            "susceptibility.null_cohort",
+            "some",
+            r"susceptibility\.null_cohort: found 'some'; expected one of first, all",
+        ),
         ("training.models", ["lstm", "my.models:LSTM"], r"'lstm' and 'my\.models:LSTM' would share the name LSTM"),
         ("training.overrides", {"gru": {"lr": "1e-3"}}, r"training\.overrides\.gru\.lr: found '1e-3' \(a text"),
         ("training.overrides", {"gru": {"lrr": 1.0}}, r"training\.overrides\.gru\.lrr: .* did you mean .*\.gru\.lr\?"),

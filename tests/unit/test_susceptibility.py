@@ -225,7 +225,7 @@ def test_a_weighted_percentile_is_that_of_the_repeated_sample(counts, zeros, see
     order = np.argsort(-magnitude)
     magnitude, unit = magnitude[order], unit[order].astype(np.int32)
     totals = weights[unit].sum(axis=0, dtype=np.float64) + zeros * weights[0]
-    found = upper_quantiles(magnitude, unit, weights, totals)
+    found = upper_quantiles(magnitude, unit, weights, totals, weights[unit].sum(axis=0, dtype=np.float64))
     for draw in range(7):
         repeated = np.concatenate(
             [np.repeat(magnitude, weights[unit, draw].astype(int)), np.zeros(int(zeros * weights[0, draw]))]
@@ -240,8 +240,8 @@ def test_weighted_percentiles_across_blocks(n_values):
     unit = random.integers(0, 60, n_values).astype(np.int32)
     weights = random.poisson(1.0, (60, 30)).astype(np.float32)
     for zeros in (0, n_values, 18 * n_values, 40 * n_values):
-        totals = weights[unit].sum(axis=0, dtype=np.float64) + zeros
-        found = upper_quantiles(magnitude, unit, weights, totals)
+        changed = weights[unit].sum(axis=0, dtype=np.float64)
+        found = upper_quantiles(magnitude, unit, weights, changed + zeros, changed)
         for draw in range(30):
             repeated = np.append(np.repeat(magnitude, weights[unit, draw].astype(int)), np.zeros(zeros))
             assert found[draw] == pytest.approx(np.quantile(repeated.astype(np.float64), 0.95))

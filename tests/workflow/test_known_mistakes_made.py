@@ -172,7 +172,7 @@ MISTAKES = [
     Mistake(
         6, "a mean magnitude for the share of patients",
         "susceptibility/measures.py",
-        '"gpp": members.T @ sample.changed',
+        '"gpp": changed',
         '"gpp": members.T @ sample.total',
         "test_06_gpp_is_a_share_and_susceptibility_is_gmp_times_gpp",
     ),

@@ -68,12 +68,12 @@ def point_measures(sample: HourSample, members: _Floats) -> Fields:
     (columns, variables) each; GMP is the maximum, GAP the mean and GPP the share of changed cells, over all attacks of
     the column, an unchanged cell counting as 0 (Sun et al. 2018). 0 where there is no attack.
     """
-    rows = members.T @ sample.rows
+    rows, changed = members.T @ sample.rows, members.T @ sample.changed
     return {
         "gmp": np.stack([sample.largest[member > 0].max(axis=0, initial=0.0) for member in members.T]),
         "gap": members.T @ sample.total / np.maximum(rows, 1.0),
-        "gpp": members.T @ sample.changed / np.maximum(rows, 1.0),
-        "q95": np.nan_to_num(_q95(sample, members, rows)),
+        "gpp": changed / np.maximum(rows, 1.0),
+        "q95": np.nan_to_num(_q95(sample, members, rows, changed)),
     }
 
 
@@ -87,12 +87,13 @@ def resampled_measures(sample: HourSample, weights: _Array) -> Fields:
         for values in (sample.rows, sample.changed, sample.total)
     )
     with np.errstate(invalid="ignore"):
-        return {"gap": total / rows, "gpp": changed / rows, "q95": _q95(sample, weights, rows)}
+        return {"gap": total / rows, "gpp": changed / rows, "q95": _q95(sample, weights, rows, changed)}
 
 
-def _q95(sample: HourSample, weights: _Array, rows: _Floats) -> _Floats:
+def _q95(sample: HourSample, weights: _Array, rows: _Floats, changed: _Floats) -> _Floats:
+    totals = np.broadcast_to(rows, changed.shape)
     columns = [
-        upper_quantiles(magnitude, unit, weights, rows[:, min(variable, rows.shape[1] - 1)])
+        upper_quantiles(magnitude, unit, weights, totals[:, variable], changed[:, variable])
         for variable, (magnitude, unit) in enumerate(zip(sample.magnitude, sample.unit, strict=True))
     ]
     return np.stack(columns, axis=1)

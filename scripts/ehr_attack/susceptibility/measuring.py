@@ -89,17 +89,16 @@ def _empty(key: Key, weights: Weights, cells: tuple[int, ...]) -> CellMeasures:
         draws = weights.patients.shape[1]
         measures.patients.update(fields(draws, ("gap", "gpp", "q95"), np.float32))
         measures.smaller.extend(fields(draws, ("gmp", "s"), np.float32) for _ in weights.sizes)
-        if key[0] == SELECTED:
+        if weights.models_too is not None and key[0] == SELECTED:
             measures.models_too.update(fields(draws, ("gpp", "q95"), np.float32))
     return measures
 
 
 def _measure(measures: CellMeasures, key: Key, sample: HourSample, design: Design, weights: Weights, hour: int) -> None:
     _put(measures.models, point_measures(sample, weights.models), hour)
-    if weights.patients is None or weights.models_too is None:
-        return
-    _put(measures.patients, resampled_measures(sample, weights.patients), hour)
-    if key[0] == SELECTED:
+    if weights.patients is not None:
+        _put(measures.patients, resampled_measures(sample, weights.patients), hour)
+    if weights.models_too is not None and key[0] == SELECTED:
         _put(measures.models_too, resampled_measures(sample, weights.models_too), hour)
     for fields, drawn in zip(measures.smaller, weights.smaller, strict=True):
         _put(fields, smaller_measures(sample, design.patient_starts, drawn), hour)

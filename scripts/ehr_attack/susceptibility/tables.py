@@ -189,7 +189,7 @@ def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
 
 
 def _ranks(sums: _Floats) -> _Floats:
-    """Rank within each row, 1 for the largest, ties: the smallest; NaN stays NaN. Sums that differ by rounding are tied."""
+    """Rank within each row, 1 for the largest, ties: the smallest; NaN stays NaN. Sums apart by rounding are tied."""
     rounded = pd.DataFrame(sums).round(_RANKED_DECIMALS)
     ranked: _Floats = rounded.rank(axis=1, ascending=False, method="min").to_numpy(dtype=np.float64)
     return ranked
