@@ -34,7 +34,8 @@ from physionet2012_builder import write_set
 
 @pytest.fixture(scope="module")
 def config():
-    return configured(PROJECT_DIR, [])
+    """The config of config.yaml, without models on a null cohort, so that counts can be worked out by hand."""
+    return changed(configured(PROJECT_DIR, []), susceptibility__null_cohort="none")
 
 
 def changed(config, **values):
@@ -156,6 +157,27 @@ def test_seeds_models_and_modes_multiply_jobs(config):
     assert (jobs["train"], jobs["attack"], jobs["merge_attack"]) == (3 * 5, 2 * 3 * 5 * 4, 2 * 3 * 5)
     assert (jobs["susceptibility"], jobs["plot_attack"], jobs["evaluate"]) == (2, 2, 1)
     assert (jobs["audit"], jobs["plot_cohort"]) == (1, 1)
+
+
+def test_a_model_on_the_null_cohort_costs_what_the_model_costs_with_the_first_mode(config):
+    """Three seeds, five folds: 15 trainings and attacks more; it is not evaluated, and has no figures."""
+    config = changed(config, run__seeds=[0, 1, 2], attack__modes=["ista", "sun2018"])
+
+    def plan(which):
+        changed_config = changed(config, susceptibility__null_cohort=which)
+        made = make_plan(changed_config, fake_pilot(), fake_calibration(), workload(changed_config), cores=2)
+        return {rule.rule: rule for rule in made.rules}
+
+    without, with_null = plan("none"), plan("first")
+    more = {
+        name: with_null[name].jobs - without[name].jobs
+        for name in without
+        if with_null[name].jobs != without[name].jobs
+    }
+    assert more == {"train": 15, "attack": 15, "merge_attack": 15, "susceptibility": 1}
+    assert set(with_null) - set(without) == {"null_cohort"}
+    assert with_null["train"].seconds == pytest.approx(2 * without["train"].seconds)
+    assert with_null["attack"].rows == pytest.approx(1.5 * without["attack"].rows)
 
 
 @given(st.sampled_from(["synthetic", "physionet2012", "mimic3"]), st.integers(1, 1000))

@@ -19,7 +19,7 @@ SMALL = {
     "folds": {"count": 2},
     "training": {"epochs": 2},
     "attack": {"modes": ["sun2018", "ista"], "steps": 6, "max_stays": 6, "lambdas": {"count": 2}},
-    "susceptibility": {"bootstrap": 20},
+    "susceptibility": {"bootstrap": 20, "null_cohort": "none"},
     "plots": {"dpi": 40},
 }
 

@@ -52,17 +52,18 @@ def test_jobs_are_those_that_snakemake_plans(finished, estimated):
     assert estimated["total"]["jobs"] == sum(planned.values()) + 1  # rule all
 
 
-def test_jobs_of_a_search_and_of_mistakes_are_counted_too(finished, tmp_path):
+def test_jobs_of_a_search_of_mistakes_and_of_the_null_cohort_are_counted_too(finished, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(
         "training: {models: [lstm, logistic], tune: true, tuning: {trials: 2}}\n"
         "attack: {modes: [ista, sun2018], shards: 2}\n"
         "features: {imputation: linear}\n"
         "audit: {mistakes: [transposed_axis, look_ahead_interpolation]}\n"
+        "susceptibility: {null_cohort: all}\n"
     )
     planned = finished.stale_rules("--forceall", "--configfile", str(overlay))
     rules = estimate(finished.folder, tmp_path, "--configfile", str(overlay))["rules"]
-    assert {"tune", "plot_tuning", "look_ahead_features", "audit_of_mistakes"} < set(planned)
+    assert {"tune", "plot_tuning", "look_ahead_features", "audit_of_mistakes", "null_cohort"} < set(planned)
     assert {name: rule["jobs"] for name, rule in rules.items()} == planned
 
 

@@ -5,10 +5,11 @@ import time
 
 import pytest
 
-PLOTS = {"plot_cohort", "plot_model", "plot_attack", "plot_patients"}
+PLOTS = {"plot_cohort", "plot_model", "plot_attack", "plot_patients", "plot_agreement"}
 REPORT = {"tables", "report"}
-AFTER_SUSCEPTIBILITY = {"plot_attack", *REPORT}
-AFTER_MERGE = {"susceptibility", "plot_patients", *AFTER_SUSCEPTIBILITY}
+AGREEMENT = {"stability", "plot_agreement"}
+AFTER_SUSCEPTIBILITY = {"plot_attack", "verdicts", *AGREEMENT, *REPORT}
+AFTER_MERGE = {"susceptibility", "plot_patients", "transfer", *AFTER_SUSCEPTIBILITY}
 AFTER_ATTACK = {"merge_attack", *AFTER_MERGE}
 AFTER_TRAIN = {"evaluate", "plot_model", "attack", *AFTER_ATTACK}
 AFTER_FOLDS = {"train", *AFTER_TRAIN}
@@ -38,6 +39,10 @@ CONFIG_EDITS = {
     "attack.lambdas": ({"count": 3, "low": 0.0005, "high": 0.015}, {"attack", *AFTER_ATTACK}),
     "susceptibility.weight": (0.4, {"merge_attack", *AFTER_MERGE}),
     "susceptibility.bootstrap": (21, {"evaluate", "plot_model", "susceptibility", *AFTER_SUSCEPTIBILITY}),
+    "susceptibility.null_cohort": (
+        "first",
+        {"null_cohort", "train", "attack", "merge_attack", "susceptibility", "verdicts", *REPORT},
+    ),
     "audit.look_ahead_hours": (6, {"report"}),
     "plots.dpi": (41, {*PLOTS, "report"}),
     "plots.style": ("talk", {*PLOTS, "report"}),
@@ -45,6 +50,12 @@ CONFIG_EDITS = {
 
 CODE_EDITS = {
     "scripts/ehr_attack/susceptibility/measures.py": {"susceptibility", *AFTER_SUSCEPTIBILITY},
+    "scripts/ehr_attack/verdicts/time_preference.py": {"verdicts", *REPORT},
+    "scripts/ehr_attack/stability.py": {*AGREEMENT, *REPORT},
+    "scripts/ehr_attack/transfer.py": {"transfer", "plot_agreement", *REPORT},
+    "scripts/ehr_attack/null_cohort/shuffling.py": set(),
+    "workflow/sql/common/shuffled_measurements.sql": set(),
+    "scripts/ehr_attack/screening/engine.py": set(),
     "scripts/ehr_attack/attacks/engine.py": {"attack", *AFTER_ATTACK},
     "scripts/ehr_attack/attacks/ista.py": {"attack", *AFTER_ATTACK},
     "scripts/ehr_attack/attacks/gradients/fused.py": {"attack", *AFTER_ATTACK},

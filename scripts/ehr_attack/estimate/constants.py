@@ -32,6 +32,7 @@ FILE_BYTES, OUTCOMES_FILE_BYTES, DESCRIPTION_BYTES = 2_000, 6_000, 4_000
 # Files for people, whose size hardly depends on the cohort: tables, maps, report, figures at 150 dpi. Pairs: where no
 # attack succeeds and maps are empty, and where nearly all succeed.
 TABLES_BYTES, TABLES_BYTES_A_MODE, MAPS_BYTES = 0.02 * MB, 0.14 * MB, 0.05 * MB
+AGREEMENT_FIGURES_BYTES = 0.1 * MB
 MISTAKE_FIGURES_BYTES, TUNING_FIGURES_BYTES = 0.15 * MB, 0.15 * MB
 COHORT_FIGURES_BYTES, MODEL_FIGURES_BYTES, REPORT_BYTES = 0.09 * MB, 0.37 * MB, 0.35 * MB
 ATTACK_FIGURES_BYTES, PATIENT_FIGURES_BYTES = (0.4 * MB, 1.5 * MB), (0.1 * MB, 0.7 * MB)
@@ -55,12 +56,16 @@ STARTS = {
     "evaluate": 0.45, "attack": 1.1, "merge_attack": 0.22, "susceptibility": 0.22, "plot_cohort": 0.35,
     "plot_model": 0.6, "plot_attack": 0.9, "plot_patients": 0.45, "tables": 0.25, "report": 0.25,
     "tune": 1.4, "plot_tuning": 0.5, "look_ahead_extract": 0.2, "look_ahead_features": 0.2, "audit_of_mistakes": 0.25,
-    "plot_mistakes": 0.5,
+    "plot_mistakes": 0.5, "null_cohort": 0.2, "verdicts": 0.3, "stability": 0.25, "transfer": 1.1,
+    "plot_agreement": 0.5, "describe_run": 0.15,
 }  # fmt: skip
 
 LOAD_SECONDS_A_CELL = 3.0e-7
 EVALUATE_SECONDS_A_GROUP, EVALUATE_SECONDS_A_STAY = 2.2e-3, 0.56e-6
 MERGE_SECONDS_A_CHANGE, SUSCEPTIBILITY_SECONDS_A_CHANGE, RESAMPLE_SECONDS_A_CELL = 1.3e-6, 1.3e-6, 6.0e-9
+
+TRANSFER_SECONDS_A_PAIR = 0.1
+"""Seconds to put the changes of one model, mode and fold on another model."""
 
 CUDA_CONTEXT_BYTES = 600 * MB
 """What a process takes on a GPU before it computes anything."""

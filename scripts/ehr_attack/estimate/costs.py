@@ -1,33 +1,21 @@
 """The need of every rule of the workflow, from counts, the pilot, the calibration and constants. Pure arithmetic."""
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ehr_attack.attacks import label_of, settings_of
 from ehr_attack.estimate import constants as known
 from ehr_attack.estimate.calibration import Calibration
+from ehr_attack.estimate.late_costs import LateCosts
 from ehr_attack.estimate.pilot import Measured, Pilot
 from ehr_attack.estimate.plan import Plan, RuleEstimate
+from ehr_attack.estimate.rule_costs import RuleCosts, mean_updates
 from ehr_attack.estimate.workload import CORRECT_SHARE, Workload
 from ehr_attack.mistakes import LOOK_AHEAD_INTERPOLATION
 from ehr_attack.sources.duck import memory_limit_gb
 
 _ALL_CORRECT = 1.0
-_FULL_DPI = 150
-
-
-def mean_updates(kind: str, steps: int) -> float:
-    """Updates of a row, averaged over all rows, when the search is given up after `steps`; at most `steps`."""
-    source = kind if kind in known.UPDATES_A_ROW else "synthetic"
-    curve = known.UPDATES_A_ROW[source]
-    for (x0, y0), (x1, y1) in itertools.pairwise(curve):
-        if steps <= x1:
-            return y0 + (y1 - y0) * (steps - x0) / (x1 - x0)
-    last_steps, last_updates = curve[-1]
-    return last_updates + known.STILL_SEARCHING[source] * (steps - last_steps)
 
 
 def make_plan(
@@ -35,30 +23,29 @@ def make_plan(
 ) -> Plan:
     """The need of a run of the checked `config` on `cores` cores and the GPUs that the calibration found."""
     costs = _Costs(config, pilot, calibration, workload)
+    late = LateCosts(config, pilot, calibration, workload)
     rules = [
         *costs.first_stages(),
         *costs.longer_window(),
         costs.folds(),
+        *costs.null_cohort(),
         *costs.search(),
         costs.train(),
         costs.evaluate(),
         costs.attack(),
         costs.merge_attack(),
-        costs.susceptibility(),
-        *costs.mistakes(),
-        *costs.figures(),
-        costs.tables(),
-        costs.report(),
+        late.susceptibility(),
+        *late.agreement(),
+        *late.mistakes(),
+        *late.figures(),
+        late.tables(),
+        late.report(),
     ]
     return Plan(rules, cores, calibration.gpus)
 
 
-@dataclass(frozen=True)
-class _Costs:
-    config: Mapping[str, Any]
-    pilot: Pilot
-    calibration: Calibration
-    work: Workload
+class _Costs(RuleCosts):
+    """The rules up to the attacks."""
 
     def first_stages(self) -> list[RuleEstimate]:
         pilot = self.pilot
@@ -75,6 +62,20 @@ class _Costs:
 
     def folds(self) -> RuleEstimate:
         return self._rule("folds", 1, rows=self.work.stays, disk=self.work.stays * known.FOLD_BYTES + known.FILE_BYTES)
+
+    def null_cohort(self) -> list[RuleEstimate]:
+        """The records with the hours of each stay in random order: written once more, and made to features again."""
+        if not self.work.on_null:
+            return []
+        extract, features = self.pilot.extract, self.pilot.features
+        both = dataclasses.replace(
+            features,
+            seconds=2 * features.seconds,
+            longest=2 * features.seconds,
+            bytes=extract.bytes + features.bytes,
+            rows=extract.rows + features.rows,
+        )
+        return [self._in_duckdb("null_cohort", both)]
 
     def longer_window(self) -> list[RuleEstimate]:
         """What a model looks ahead to, where that mistake is made on purpose."""
@@ -139,9 +140,9 @@ class _Costs:
         of_a_seed = known.EVALUATE_SECONDS_A_GROUP * (work.folds + 1) + known.EVALUATE_SECONDS_A_STAY * work.stays
         return self._rule(
             "evaluate",
-            len(work.trained_models),
-            seconds=len(work.trained_models) * work.seeds * self._resamples * of_a_seed,
-            disk=len(work.trained_models) * known.EVALUATION_FILES * known.FILE_BYTES,
+            len(work.evaluated_models),
+            seconds=len(work.evaluated_models) * work.seeds * self._resamples * of_a_seed,
+            disk=len(work.evaluated_models) * known.EVALUATION_FILES * known.FILE_BYTES,
         )
 
     def attack(self) -> RuleEstimate:
@@ -173,105 +174,6 @@ class _Costs:
             memory=known.LIGHT_MEMORY + changes * known.MERGE_BYTES_A_CHANGE,
             most_rows=self._attack_rows(_ALL_CORRECT),
         )
-
-    def susceptibility(self) -> RuleEstimate:
-        changes = self._changes_of_a_fold * self.work.trainings
-        stacked = self.work.attacked() * self.work.trainings * self.work.cells
-        resampling = self._resamples * stacked * known.RESAMPLE_SECONDS_A_CELL
-        return self._rule(
-            "susceptibility",
-            self._attacks,
-            seconds=self._attacks * (changes * known.SUSCEPTIBILITY_SECONDS_A_CHANGE + resampling),
-            disk=self._attacks * known.MAPS_BYTES,
-            memory=self._memory_of_changes + stacked * known.STACK_BYTES_A_CELL,
-        )
-
-    def mistakes(self) -> list[RuleEstimate]:
-        """The table and the figure on what the mistakes made on purpose do."""
-        if not self.work.variants:
-            return []
-        return [
-            self._rule("audit_of_mistakes", 1, disk=known.FILE_BYTES),
-            self._rule("plot_mistakes", 1, disk=known.MISTAKE_FIGURES_BYTES * self._figure_size),
-        ]
-
-    def figures(self) -> list[RuleEstimate]:
-        models, pairs = len(self.work.models), self._pairs
-        size = self._figure_size
-        drawn = [
-            self._rule("plot_cohort", 1, disk=known.COHORT_FIGURES_BYTES * size),
-            self._rule("plot_model", models, disk=models * known.MODEL_FIGURES_BYTES * size),
-            self._rule("plot_attack", pairs, disk=pairs * self._drawn(known.ATTACK_FIGURES_BYTES) * size),
-        ]
-        if self.work.trials:
-            drawn.append(self._rule("plot_tuning", models, disk=models * known.TUNING_FIGURES_BYTES * size))
-        if not self.config["report"]["patient_examples"]:
-            return drawn
-        disk = pairs * self._drawn(known.PATIENT_FIGURES_BYTES) * size
-        return [*drawn, self._rule("plot_patients", pairs, disk=disk, memory=self._memory_of_changes)]
-
-    def tables(self) -> RuleEstimate:
-        memory = known.LIGHT_MEMORY + known.LOAD_BYTES_A_CELL * self._cohort_cells
-        disk = known.TABLES_BYTES + self._pairs * known.TABLES_BYTES_A_MODE
-        return self._rule("tables", 1, disk=disk, memory=memory)
-
-    def report(self) -> RuleEstimate:
-        return self._rule("report", 1, disk=known.REPORT_BYTES + self._pairs * self._drawn(known.REPORT_BYTES_A_MODE))
-
-    @property
-    def _figure_size(self) -> float:
-        """Bytes of figures over those at 150 dpi: about half are PNG files, whose size grows with the resolution."""
-        return float(0.5 + 0.5 * (self.config["plots"]["dpi"] / _FULL_DPI) ** 2)
-
-    @property
-    def _pairs(self) -> int:
-        """Models and modes that figures and tables show."""
-        return len(self.work.models) * len(self.work.mapped_modes)
-
-    @property
-    def _attacks(self) -> int:
-        """Models, those with a mistake made on purpose too, and modes."""
-        return len(self.work.attacks)
-
-    @property
-    def _resamples(self) -> int:
-        return int(self.config["susceptibility"]["bootstrap"])
-
-    @property
-    def _cohort_cells(self) -> float:
-        return self.work.stays * self.work.cells
-
-    @property
-    def _load_seconds(self) -> float:
-        return self._cohort_cells * known.LOAD_SECONDS_A_CELL
-
-    @property
-    def _changed_cells(self) -> dict[str, float]:
-        """Changed cells of a row, averaged over rows, by mode."""
-        share, cells = known.CHANGED_SHARE, self.work.cells * self._patience
-        return {mode: share.get(mode, share[known.OTHER_MODE]) * cells for mode in self.work.modes}
-
-    @property
-    def _changes_of_a_fold(self) -> float:
-        """Changed cells of the attack of one mode on one fold, of the mode that changes most."""
-        return self.work.attacked() * self.work.lambdas * max(self._changed_cells.values())
-
-    @property
-    def _memory_of_changes(self) -> float:
-        changes = self._changes_of_a_fold * self.work.trainings
-        cohort = known.LOAD_BYTES_A_CELL * self._cohort_cells
-        return known.LIGHT_MEMORY + cohort + changes * known.SUSCEPTIBILITY_BYTES_A_CHANGE
-
-    @property
-    def _patience(self) -> float:
-        """Updates of a row over those of the measured runs, at most 1: a search given up early changes less."""
-        kind, steps = self.config["source"]["kind"], self.config["attack"]["steps"]
-        return min(mean_updates(kind, steps) / mean_updates(kind, 100), 1.0)
-
-    def _drawn(self, sizes: tuple[float, float]) -> float:
-        """The size of a drawing between that of empty and that of full maps."""
-        empty, full = sizes
-        return empty + (full - empty) * self._patience
 
     def _rows_of(self, pair: tuple[str, str], correct_share: float = CORRECT_SHARE) -> float:
         """Rows of one model and mode, over seeds and folds."""
@@ -333,39 +235,4 @@ class _Costs:
             memory=memory,
             threads=threads,
             temporary=temporary,
-        )
-
-    def _rule(
-        self,
-        rule: str,
-        jobs: int,
-        *,
-        rows: float = 0.0,
-        seconds: float = 0.0,
-        longest: float | None = None,
-        disk: float = 0.0,
-        memory: float = known.LIGHT_MEMORY,
-        threads: int = 1,
-        on_gpu: bool = False,
-        temporary: float = 0.0,
-        most_rows: float | None = None,
-        most_seconds: float | None = None,
-    ) -> RuleEstimate:
-        """seconds: the work of all jobs, to which each one's start is added; longest: that of the longest job."""
-        start = known.STARTS[rule] * self.calibration.start_seconds
-        most_seconds = seconds if most_seconds is None else most_seconds
-        return RuleEstimate(
-            rule=rule,
-            jobs=jobs,
-            rows=rows,
-            seconds=jobs * start + seconds,
-            longest=start + (seconds / jobs if longest is None else longest),
-            memory_bytes=memory,
-            disk_bytes=disk,
-            most_rows=rows if most_rows is None else most_rows,
-            most_seconds=jobs * start + most_seconds,
-            most_longest=start + (most_seconds / jobs if longest is None else longest),
-            threads=threads,
-            on_gpu=on_gpu,
-            temporary_bytes=temporary,
         )

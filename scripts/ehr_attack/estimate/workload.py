@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ehr_attack import mistakes
+from ehr_attack import mistakes, null_cohort
 from ehr_attack.attacks import is_baseline
 from ehr_attack.models import label_of, settings_of
 
@@ -21,7 +21,8 @@ class Workload:
     """The counts of a run. stays, deaths: of the cohort (expected values, so not whole numbers).
 
     epochs: of each model, by name. trials: of the search in each training fold, 0 without one. variants: models in
-    which a mistake is made on purpose, and their control.
+    which a mistake is made on purpose, and their control. on_null: the models that are also trained and attacked on
+    hours in random order.
     """
 
     stays: float
@@ -37,6 +38,7 @@ class Workload:
     epochs: Mapping[str, int]
     trials: int
     variants: int
+    on_null: tuple[str, ...]
     oversampled: bool
     max_stays: int | None
 
@@ -60,20 +62,28 @@ class Workload:
             epochs={name: settings_of(label_of(name), training)["epochs"] for name in training["models"]},
             trials=training["tuning"]["trials"] if training["tune"] else 0,
             variants=len(mistakes.variants(config["audit"]["mistakes"])),
+            on_null=tuple(null_cohort.null_models(training["models"], config["susceptibility"]["null_cohort"])),
             oversampled=training["class_balance"] == "oversample",
             max_stays=attack["max_stays"],
         )
 
     @property
-    def trained_models(self) -> tuple[str, ...]:
+    def evaluated_models(self) -> tuple[str, ...]:
         """Every model that is trained and scored; one with a mistake costs what the right one does."""
         return (*self.models, *[mistakes.AUDITED] * self.variants)
 
     @property
+    def trained_models(self) -> tuple[str, ...]:
+        """Every model that is trained, those on hours in random order too."""
+        return (*self.evaluated_models, *self.on_null)
+
+    @property
     def attacks(self) -> list[tuple[str, str]]:
-        """Every model and mode; in a model with a mistake the first mode that has maps looks for changes."""
-        audited = (mistakes.AUDITED, self.mapped_modes[0])
-        return [*itertools.product(self.models, self.modes), *[audited] * self.variants]
+        """Every model and mode; in one with a mistake, or on the null cohort, the first mode that has maps looks for
+        changes."""
+        first = self.mapped_modes[0]
+        others = [*[mistakes.AUDITED] * self.variants, *self.on_null]
+        return [*itertools.product(self.models, self.modes), *((model, first) for model in others)]
 
     @property
     def mapped_modes(self) -> tuple[str, ...]:
