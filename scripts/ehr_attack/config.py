@@ -130,6 +130,7 @@ def _expectation(error: ValidationError) -> str:
         "minItems": lambda: f"a list of at least {value}",
         "maxItems": lambda: f"a list of at most {value}",
         "uniqueItems": lambda: "a list without repeats",
+        "required": lambda: f"the keys {' and '.join(value)}",
         "pattern": lambda: "letters, digits, '.', '_' and '-', starting with a letter or digit",
         "minLength": lambda: "a text that is not empty",
         "anyOf": lambda: " or ".join(map(_alternative, value)),

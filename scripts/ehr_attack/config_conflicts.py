@@ -31,6 +31,7 @@ def conflicts(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _for_audit(config)
     yield from _alike(config["training"]["models"])
     yield from _overrides_of_nothing(config["training"])
+    yield from _of_planted(config)
     yield from _of_null(config)
     yield from _of_search(config["training"])
     yield from _of_attacks(config)
@@ -100,6 +101,21 @@ def _alike(models: Sequence[str]) -> Iterator[str]:
                 f"config key training.models: {first!r} and {model!r} would share the name {label_of(model)} in files "
                 "and tables; rename one of the classes."
             )
+
+
+def _of_planted(config: Mapping[str, Any]) -> Iterator[str]:
+    """A planted truth that no synthetic record of this run can show."""
+    planted = config["synthetic"]["planted"]
+    if planted is None or config["source"]["kind"] != "synthetic":
+        return
+    names = [variable.name for variable in load_variables(config["source"]["profile"], table_kind(config))]
+    if planted["variable"] not in names:
+        yield (
+            f"config key synthetic.planted.variable: {planted['variable']!r} is none of the run's variables, "
+            f"{', '.join(names)}."
+        )
+    if planted["hours"][0] > planted["hours"][1]:
+        yield f"config key synthetic.planted.hours: {planted['hours']}; expected the first and then the last hour."
 
 
 def _of_null(config: Mapping[str, Any]) -> Iterator[str]:

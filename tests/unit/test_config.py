@@ -54,6 +54,17 @@ def test_the_shipped_file_names_every_key_and_holds_the_defaults(shipped):
             ["gru7"],
             r"training\.models: found 'gru7'; expected lstm, gru, .* or the import path of",
         ),
+        ("synthetic.planted", {"variable": "ph"}, r"synthetic\.planted: .*; expected the keys variable and hours"),
+        (
+            "synthetic.planted",
+            {"variable": "acid", "hours": [1, 2]},
+            r"synthetic\.planted\.variable: 'acid' is none of",
+        ),
+        (
+            "synthetic.planted",
+            {"variable": "ph", "hours": [9, 2]},
+            r"synthetic\.planted\.hours: \[9, 2\]; expected the",
+        ),
         ("training.models", ["lstm", "my.models:LstmNull"], r"lstmNull is how lstm is called on the null cohort"),
         (
             "susceptibility.null_cohort",
@@ -206,14 +217,14 @@ def test_every_preset_is_a_valid_overlay(project_dir, shipped, monkeypatch):
 def test_every_key_of_the_schema_is_described(project_dir):
     schema = yaml.safe_load((project_dir / "workflow/schemas/config.schema.yaml").read_text())
 
-    def walk(part, path):
+    def walk(part, path, required=False):
         if "properties" in part:
-            assert part["type"] == "object" and part["additionalProperties"] is False, path
+            assert part["type"] in ("object", ["object", "null"]) and part["additionalProperties"] is False, path
             for key, child in part["properties"].items():
-                walk(child, f"{path}.{key}")
+                walk(child, f"{path}.{key}", key in part.get("required", []))
         else:
             assert part.get("description"), path
-            assert "default" in part, path
+            assert "default" in part or required, path
             if part.get("type") == "object":
                 assert part["additionalProperties"]["additionalProperties"] is False, path
 

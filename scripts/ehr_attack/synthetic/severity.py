@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ehr_attack.synthetic.truth import PLANTED_WEIGHTS, WINDOW_HOURS, planted_hours
+from ehr_attack.synthetic.truth import PLANTED_WEIGHTS, WINDOW_HOURS, Planted, planted_hours
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -24,6 +24,8 @@ _CHRONIC_SHARE = 0.5
 # Correlation between the planted average of severity and the liability to die. It sets how well death can be
 # foretold: with 0.92 the study's LSTM reaches a held-out AUROC of about 0.86.
 _DETERMINISM = 0.92
+# The part of a planted variable's course that lasts all its deciding hours, so that a value of any of them tells.
+_PLANTED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,12 @@ class Course:
         return between
 
 
-def draw_course(rng: np.random.Generator, stays: int) -> Course:
-    """Draw the latent courses of `stays` independent stays."""
+def draw_course(rng: np.random.Generator, stays: int, planted: Planted | None = None) -> Course:
+    """Draw the latent courses of `stays` independent stays.
+
+    planted: its variable has nothing to do with severity, and in its deciding hours takes a course of its own, which
+    is independent of that in all other hours.
+    """
     baseline = rng.standard_normal(stays)
     slope = rng.standard_normal(stays)
     drift = _drift(rng, (1, stays))[0]
@@ -62,17 +68,23 @@ def draw_course(rng: np.random.Generator, stays: int) -> Course:
         name: (weight * severity + math.sqrt(1 - weight**2) * path).astype(np.float32)
         for (name, weight), path in zip(PLANTED_WEIGHTS.items(), own, strict=True)
     }
+    if planted is not None:
+        place = list(PLANTED_WEIGHTS).index(planted.variable)
+        deviations[planted.variable] = _with_planted(rng, own[place], planted).astype(np.float32)
     return Course(baseline, severity, deviations)
 
 
-def draw_liability(rng: np.random.Generator, course: Course, signal: str) -> FloatArray:
+def draw_liability(rng: np.random.Generator, course: Course, signal: str, planted: Planted | None = None) -> FloatArray:
     """The liability of each stay to end in death: (stays,), standard normal, the higher the likelier.
 
     It is the planted average of severity plus noise, in proportions that keep the variance at 1, so that
     the stays above a threshold are a known share whatever the signal (the liability-threshold model).
-    Signal `none` is noise alone. Raises UserError for an unknown signal.
+    Signal `none` is noise alone. With a planted truth it is the average deviation of its variable in its hours plus
+    noise, whatever the signal. Raises UserError for an unknown signal.
     """
     noise = rng.standard_normal(course.baseline.size)
+    if planted is not None:
+        return _DETERMINISM * _planted_average(course, planted) + math.sqrt(1 - _DETERMINISM**2) * noise
     weights = planted_hours(signal)
     if not weights.any():
         return noise
@@ -80,6 +92,30 @@ def draw_liability(rng: np.random.Generator, course: Course, signal: str) -> Flo
     average_sd = math.sqrt(weights @ _correlation()[window, window] @ weights)
     average: FloatArray = course.severity[:, window] @ weights / average_sd
     return _DETERMINISM * average + math.sqrt(1 - _DETERMINISM**2) * noise
+
+
+def _deciding(planted: Planted) -> slice:
+    """The places of the deciding hours in the grid; the end of the last one is the hour after it."""
+    return slice(planted.first_hour - FIRST_HOUR, planted.last_hour - FIRST_HOUR + 2)
+
+
+def _with_planted(rng: np.random.Generator, usual: FloatArray, planted: Planted) -> FloatArray:
+    """The course `usual` (stays, grid) with its deciding hours drawn anew, standard normal at each hour."""
+    stays = len(usual)
+    level, drift = rng.standard_normal((stays, 1)), _drift(rng, (1, stays))[0]
+    path, deciding = usual.copy(), _deciding(planted)
+    path[:, deciding] = math.sqrt(_PLANTED_SHARE) * level + math.sqrt(1 - _PLANTED_SHARE) * drift[:, deciding]
+    return path
+
+
+def _planted_average(course: Course, planted: Planted) -> FloatArray:
+    """The mean deviation of the planted variable over its deciding hours, standardised, (stays,)."""
+    deciding = _deciding(planted)
+    path = course.deviations[planted.variable][:, deciding].astype(np.float64)
+    hours = _grid()[deciding]
+    drift = np.exp(-np.abs(hours[:, None] - hours[None, :]) / _CORRELATION_HOURS).mean()
+    average: FloatArray = path.mean(axis=1) / math.sqrt(_PLANTED_SHARE + (1 - _PLANTED_SHARE) * drift)
+    return average
 
 
 def _grid() -> FloatArray:

@@ -9,10 +9,14 @@ and death depends on severity alone, averaged over the hours of the window with 
 `planted_hours`. The two together are the truth that a recovered susceptibility can be compared with: a
 variable of weight 0 carries nothing about the outcome, a larger absolute weight carries more, and the sign
 says whether the sicker have higher or lower values.
+
+A `Planted` truth takes the place of both: one variable decides, in some hours only, and no other tells of it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +57,36 @@ severity has no bearing on the outcome, so that no variable has any.
 """
 
 _DECAY_HOURS = 7.0
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The one variable that decides, and the first and the last hour of the window in which it does."""
+
+    variable: str
+    first_hour: int
+    last_hour: int
+
+    @classmethod
+    def of(cls, planted: Mapping[str, Any] | None) -> Self | None:
+        """From the config's `synthetic.planted`: `variable` and `hours`, first and last; None for null.
+
+        Raises UserError for an unknown variable or hours outside the window.
+        """
+        if planted is None:
+            return None
+        variable, (first, last) = str(planted["variable"]), planted["hours"]
+        if variable not in PLANTED_WEIGHTS:
+            raise UserError(
+                f"synthetic.planted.variable: {variable!r} is no variable of the synthetic records; expected one of "
+                f"{', '.join(PLANTED_WEIGHTS)}."
+            )
+        if not 0 <= first <= last < WINDOW_HOURS:
+            raise UserError(
+                f"synthetic.planted.hours: {[first, last]}; expected the first and the last hour that decide, out of "
+                f"0 to {WINDOW_HOURS - 1}."
+            )
+        return cls(variable, int(first), int(last))
 
 
 def check_signal(signal: str) -> None:
