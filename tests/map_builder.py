@@ -31,7 +31,7 @@ def made_up_cells(
     grid = {"hour": np.repeat(np.arange(hours), len(names)), "variable": np.tile(names, hours)}
     measures = {"gmp": size, "gap": size * gpp / 2, "gpp": gpp, "q95": size * (gpp > 0.05) * 0.7}
     flat = {name: values.ravel() for name, values in measures.items()}
-    recorded = random.binomial(stays, 0.4, size.size)
+    recorded = random.binomial(stays, np.tile(np.linspace(0.05, 0.9, len(names)), hours))
     parts = []
     for policy, scale in _POLICY_SCALE.items():
         for basis in schemas.BASES:

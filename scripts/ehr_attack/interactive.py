@@ -95,6 +95,7 @@ def live_map(name: str, cells: pd.DataFrame, variables: pd.DataFrame) -> LiveMap
     return LiveMap(name, Markup(text), height)
 
 
+@cache
 def packed_plotly() -> Markup:
     """plotly.js, compressed, as a data URI."""
     data = gzip.compress(_plotly().encode(), compresslevel=9, mtime=0)
@@ -106,11 +107,11 @@ def page_script() -> Markup:
     return Markup((TEMPLATE_DIR / "report.js").read_text(encoding="utf-8"))
 
 
-def allowed_scripts(*, live: bool) -> str:
+def allowed_scripts(*, live: bool) -> Markup:
     """The hashes of the scripts that the page may run, for its Content-Security-Policy; live: plotly's too."""
     scripts = [str(page_script()), *([_plotly()] if live else [])]
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
+    return Markup(" ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests))
 
 
 @cache

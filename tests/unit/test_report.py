@@ -1,9 +1,13 @@
 """The report: self-contained, the same bytes twice, nobody named, and honest about small numbers."""
 
 import base64
+import gzip
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +15,7 @@ import pytest
 from ehr_attack import findings, page
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
+from ehr_attack.provenance import provenance
 from ehr_attack.storage import write_csv
 from ehr_attack.summaries import mistakes
 from ehr_attack.summaries.claims import LATE_SHARE
@@ -64,8 +69,20 @@ class TestPage:
     def test_it_needs_nothing_from_outside(self, html: str) -> None:
         parsed = Page(html)
         assert all(link.startswith(("#", "data:")) for link in parsed.links)
-        assert "script" not in parsed.tags and "url(" not in html and "@import" not in html
-        assert "default-src 'none'" in html
+        without_scripts = re.sub(r"<script.*?</script>", "", html, flags=re.S)
+        assert "url(" not in without_scripts and "@import" not in without_scripts
+        assert "default-src 'none'" in html and "unsafe-eval" not in html
+
+    def test_only_its_own_script_and_that_of_plotly_may_run(self, html: str) -> None:
+        policy = re.search(r"script-src ([^;]*);", html)
+        assert policy
+        allowed = set(policy[1].split())
+        (own,) = re.findall(r"<script>(.*?)</script>", html, flags=re.S)
+        (packed,) = re.findall(r'<script type="text/plain" id="plotly">data:[^,]*,(.*?)</script>', html)
+        plotly = gzip.decompress(base64.b64decode(packed))
+        digests = [hashlib.sha256(script).digest() for script in (own.encode(), plotly)]
+        assert allowed == {f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests}
+        assert "onclick" not in html and b"plotly.js v" in plotly[:200]
 
     def test_every_link_resolves_and_ids_are_unique(self, html: str) -> None:
         parsed = Page(html)
@@ -81,6 +98,7 @@ class TestPage:
         images = Page(html).images
         stems = [
             *names.COHORT_FIGURES,
+            *names.AGREEMENT_FIGURES,
             *names.model_figures("lstm"),
             *(s for mode in run.modes for s in names.attack_figures("lstm", mode)),
         ]
@@ -98,8 +116,9 @@ class TestPage:
         assert make_report(run) == html
 
     def test_nobody_is_named(self, run: RunFiles, html: str) -> None:
-        embedded = [base64.b64decode(data).decode() for data in re.findall(r"base64,([A-Za-z0-9+/=]+)", html)]
-        text = "\n".join([html, *embedded])
+        embedded = [base64.b64decode(data) for data in re.findall(r"base64,([A-Za-z0-9+/=]+)", html)]
+        embedded = [gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data for data in embedded]
+        text = "\n".join([html, *(data.decode("latin-1") for data in embedded)])
         assert not [number for number in identifiers(run) if number in text]
 
     def test_downloads_are_the_tables(self, run: RunFiles, html: str) -> None:
@@ -120,7 +139,7 @@ class TestPage:
         files.tables.mkdir()
         for source, target in write_from:
             target.write_bytes(source.read_bytes())
-        with pytest.raises(UserError, match=r"flow\.svg: the figure is missing"):
+        with pytest.raises(UserError, match=r"\.svg: the figure is missing"):
             make_report(files)
 
 
@@ -204,7 +223,111 @@ class TestContent:
         assert "One training seed" not in words
 
     def test_the_page_stays_small(self, html: str) -> None:
-        assert len(html) < 2_000_000
+        assert len(html) < 3_500_000
+
+
+class TestVerdicts:
+    @staticmethod
+    def section(html: str, name: str) -> str:
+        return html.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+
+    def test_each_test_has_its_verdict_effect_interval_and_sentence(self, html: str) -> None:
+        section = self.section(html, "verdicts")
+        assert html.index('<section id="verdicts">') < html.index('<section id="run">')
+        (row,) = [
+            row for row in re.findall(r"<tr>.*?</tr>", section, flags=re.S) if "Slope above" in row and "0→1" in row
+        ]
+        for text in (
+            '<span class="badge yes">supported</span>',
+            "0.80 (0.20 to 1.40)",
+            "0→1, all cells",
+            "for the data at hand",
+        ):
+            assert text in row, text
+
+    def test_a_test_on_few_patients_has_no_numbers(self, html: str) -> None:
+        section = self.section(html, "verdicts")
+        (row,) = [row for row in re.findall(r"<tr>.*?</tr>", section, flags=re.S) if "1→0" in row]
+        assert "cannot tell" in row and "Fewer than ten stays or patients" in row and "0.10" not in row
+
+    def test_verdicts_are_counted_by_claim(self, html: str) -> None:
+        rows = re.findall(r"<tr><th scope=\"row\">2\. Later hours.*?</tr>", self.section(html, "verdicts"))
+        assert re.findall(r'<td class="num">(\d+)</td>', rows[0]) == ["1", "0", "1"]
+
+    def test_stability_and_transfer(self, html: str) -> None:
+        words = Page(self.section(html, "agreement")).words
+        assert "folds variables 6" in words, "pairs of three folds in two directions"
+        assert "lstm, seed 1 lstm, seed 2 50 30 0.60 (0.30 to 0.90)" in words
+        assert "0.12" not in words, "the pair of few patients"
+        assert "<10 <10 \N{EN DASH}" in words
+
+
+class TestMaps:
+    """Maps that show numbers on hovering."""
+
+    @staticmethod
+    def maps(html: str) -> dict[str, dict[str, Any]]:
+        found = re.findall(r'<script type="application/json" id="map-(\w+)-figure">(.*?)</script>', html, flags=re.S)
+        return {name: json.loads(text) for name, text in found}
+
+    def test_one_a_direction_with_enough_stays(self, run: RunFiles, html: str) -> None:
+        assert set(self.maps(html)) == {f"lstm_{mode}_0_to_1" for mode in run.modes}
+
+    def test_numbers_are_those_of_the_table(self, run: RunFiles, html: str) -> None:
+        table = pd.read_csv(run.tables / "susceptibility_cells_lstm_ista.csv")
+        labels = pd.read_csv(run.tables / "missingness.csv").set_index("variable")["label"]
+        cells = table[(table["direction"] == "0_to_1") & table["s_q95"].notna()]
+        figure = self.maps(html)["lstm_ista_0_to_1"]
+        for trace, basis in zip(figure["data"], ("all", "observed"), strict=True):
+            rows = cells[cells["basis"] == basis]
+            assert len(rows) > 500
+            shown = [value for line in trace["z"] for value in line if value is not None]
+            assert len(shown) == len(rows)
+            for _, row in rows.sample(40, random_state=0).iterrows():
+                line = trace["y"].index(labels[row["variable"]])
+                custom = trace["customdata"][line][row["hour"]]
+                expected = [row[name] for name in ("s_q95", "s", "gmp", "gap", "gpp", "s_q95_low", "s_q95_high")]
+                assert custom[:7] == pytest.approx(expected, rel=6e-3) and custom[7] == int(row["n_stays"])
+
+    def test_cells_of_few_stays_are_gaps(self, html: str) -> None:
+        observed = self.maps(html)["lstm_ista_0_to_1"]["data"][1]
+        cells = [cell for line in observed["customdata"] for cell in line]
+        few = [cell for cell in cells if cell[7] is None]
+        assert few and all(set(cell) == {None} for cell in few)
+        assert min(cell[7] for cell in cells if cell[7] is not None) >= 10
+
+    def test_without_maps_plotly_stays_out(self, tmp_path: Path) -> None:
+        scenario = MadeUpRun(stays=60, deaths=6, successes={"0_to_1": 6, "1_to_0": 0}, modes=("ista",), hours=6)
+        html = make_report(tables_of(scenario, tmp_path))
+        assert 'id="plotly"' not in html and len(html) < 1_000_000
+
+
+class TestDownloads:
+    def test_a_page_carries_no_more_than_it_can(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        paths = [tmp_path / name for name in ("a.csv", "large.csv", "b.csv", "c.csv")]
+        for path, size in zip(paths, (400, 1000, 500, 200), strict=True):
+            path.write_text("x" * size)
+        monkeypatch.setattr(page, "MAX_DOWNLOAD_BYTES", 1000)
+        monkeypatch.setattr(page, "MAX_DOWNLOADS_BYTES", 950)
+        assert [bool(file.uri) for file in page.embed_tables(paths)] == [True, False, True, False]
+        with pytest.raises(UserError, match=r"absent\.csv: the table is missing"):
+            page.embed_tables([tmp_path / "absent.csv"])
+
+
+class TestProvenance:
+    CONFIG = {"run": {"seeds": [1]}, "folds": {"seed": 0}, "source": {"kind": "mimic3", "path": "/x/demo"}}  # noqa: RUF012
+
+    def sections(self, **changes: Any) -> dict[str, Any]:
+        digests = {"source": {"tables": "made by rule synthetic"}, "code": {"train": {"scripts/train.py": "ab12"}}}
+        return provenance(self.CONFIG | changes, [], digests)
+
+    def test_digests_tell_configurations_and_code_apart(self) -> None:
+        told = self.sections()
+        assert told["digests of the source"] == {"tables": "made by rule synthetic"}
+        assert re.fullmatch(r"([0-9a-f]{4}-){7}[0-9a-f]{4}", told["digests of the code"]["train"])
+        assert told["configuration"] != self.sections(folds={"seed": 1})["configuration"]
+        elsewhere = self.sections(source={"kind": "mimic3", "path": "/elsewhere/demo"})
+        assert told["configuration"] == elsewhere["configuration"], "the folder's place is no part of it"
 
 
 class TestMistakes:
@@ -259,7 +382,7 @@ class TestFindings:
     )  # fmt: skip
 
     def test_sentences_of_an_attack(self) -> None:
-        variables = pd.DataFrame({"label": ["pH", "Lactate"], "s_q95": [0.5, 0.2], "rank_s_q95": [1, 2]})
+        variables = pd.DataFrame({"label": ["pH", "Lactate"], "s_q95": [0.5, 0.2], "rank": [1, 2]})
         none = pd.DataFrame({"quantity": [], "measure": [], "value": []})
         text = " ".join(findings.attack_findings(self.SUMMARY, variables, none, 912))
         assert "75.0% of 40 attacked stays" in text and "9 of 912 cells (1.0%)" in text
