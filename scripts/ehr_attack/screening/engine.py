@@ -40,7 +40,7 @@ STAYS_A_BATCH = 64
 PROMISING = 0.02
 """A single value is tried where, by the gradient, a move within its usual range gives this share of the margin needed.
 
-Of 453 values that flip 80 stays by themselves (synthetic, PhysioNet 2012; LSTM) this missed none, for 30 % of the tries.
+Of 453 values that flip 80 stays by themselves (synthetic, PhysioNet 2012; LSTM) it missed none, for 30 % of the tries.
 """
 _MODE = "measurement"
 

@@ -14,7 +14,7 @@ from ehr_attack.screening.private_files import write_private
 
 WIDTH, HEIGHT = 640, 96
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 12, 20
-_UNITS = {"degC": "°C", "pH": "", "ratio": "", "ug/L": "µg/L", "K/uL": "10³/µL"}
+_UNITS = {"degC": "°C", "pH": "", "ratio": "", "ug/L": "µg/L", "K/uL": "K/µL"}
 _HOURS_A_TICK = 12
 _RAREST_SHARE = 0.005
 

@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 
 from ehr_attack.errors import UserError
+from ehr_attack.screening.arguments import RECORDS_HELP, add_source_arguments
 
 _SUFFIXES = (".csv", ".parquet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `ehr-attack predict`."""
-    from ehr_attack.screening.arguments import RECORDS_HELP, add_source_arguments
-
     parser.epilog = f"""examples:
   ehr-attack predict --run results/demo --all-held-out --out predictions.parquet
   ehr-attack predict --run results/demo --template new.csv
@@ -30,7 +29,7 @@ model trained with balanced outcomes, the default, gives a score between 0 and 1
 
 def run(arguments: argparse.Namespace) -> None:
     """Predict and write."""
-    from ehr_attack.screening.arguments import opened, write_template
+    from ehr_attack.screening.opening import opened, write_template
     from ehr_attack.screening.prediction import predictions
     from ehr_attack.screening.private_files import write_private
 

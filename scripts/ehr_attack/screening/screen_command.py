@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ehr_attack.screening.arguments import RECORDS_HELP, add_source_arguments
+
 _log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `ehr-attack screen`."""
-    from ehr_attack.screening.arguments import RECORDS_HELP, add_source_arguments
-
     parser.epilog = f"""examples:
   ehr-attack screen --run results/demo --stay 3000017 3000018
   ehr-attack screen --run results/demo --all-held-out --alternatives 5
@@ -50,9 +50,9 @@ the prediction, right or wrong. screen.json and screen.html hold patient-level d
 
 def run(arguments: argparse.Namespace) -> None:
     """Screen and write both files."""
-    from ehr_attack.screening.arguments import opened, write_template
     from ehr_attack.screening.engine import ScreenSettings, screen
     from ehr_attack.screening.html import write_page
+    from ehr_attack.screening.opening import opened, write_template
     from ehr_attack.screening.output import as_data, write_data
     from ehr_attack.screening.population import read_population
     from ehr_attack.screening.private_files import make_private
