@@ -14,7 +14,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ehr_attack.errors import UserError
-from ehr_attack.figures import maps, models, names, patient, susceptibility
+from ehr_attack.figures import (
+    agreement,
+    concentration,
+    maps,
+    models,
+    names,
+    patient,
+    ranks,
+    susceptibility,
+    tradeoff,
+)
 from ehr_attack.figures.mistakes import plot_mistakes
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import new_figure, use_style
@@ -146,10 +156,10 @@ class TestMaps:
             assert "No attack succeeded" in words(draw(cells[:0], "0_to_1", VARIABLES))
 
     def test_zero_and_missing_values(self, drawn: RunFiles) -> None:
-        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells"))).assign(s=0.0)
+        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells"))).assign(s_q95=0.0)
         with use_style("paper"):
             assert "every value is zero" in words(maps.susceptibility_figure(cells, "0_to_1", VARIABLES))
-            words(maps.susceptibility_figure(cells.assign(s=np.nan), "0_to_1", VARIABLES))
+            words(maps.susceptibility_figure(cells.assign(s_q95=np.nan), "0_to_1", VARIABLES))
 
     def test_labels_have_units(self, drawn: RunFiles) -> None:
         cells = headline(read_frame(drawn.measure("lstm", "ista", "cells")))
@@ -206,6 +216,103 @@ class TestAttackFigures:
             )
             words(susceptibility.hours_figure(none["hours"]))
             words(susceptibility.success_figure(none["curves"]))
+
+    def test_hours_with_the_null_beside_them(self, drawn: RunFiles) -> None:
+        hours = read_frame(drawn.measure("lstm", "ista", "hours"))
+        with use_style("paper"):
+            figure = susceptibility.hours_figure(hours, hours.assign(s_q95=0.25))
+        assert "hours exchangeable" in words(figure)
+        for axes, basis in zip(figure.axes, ("all", "observed"), strict=True):
+            rows = headline(hours, basis=basis).query("direction == '0_to_1'").sort_values("hour")
+            own, null = (line.get_ydata() for line in axes.lines if len(line.get_ydata()))
+            known = rows["n_patients"] >= 10
+            assert np.asarray(own)[known].tolist() == rows.loc[known, "s_q95"].tolist()
+            assert np.isnan(np.asarray(own)[~known]).all() and set(null) == {0.25}
+
+
+class TestConcentration:
+    def test_shares_by_hand(self) -> None:
+        rows = pd.DataFrame({"hour": [0, 0, 1, 1], "s_q95": [0.0, 1.0, 2.0, np.nan]})
+        by_cell, by_hour = concentration.concentration(rows)
+        assert by_cell.to_dict() == pytest.approx({0: 0, 25: 2 / 3, 50: 1, 75: 1, 100: 1})
+        assert by_hour.to_dict() == pytest.approx({-0.5: 0, 0.5: 1 / 3, 1.5: 1})
+
+    def test_a_direction_a_line_a_basis(self, drawn: RunFiles) -> None:
+        cells = read_frame(drawn.measure("lstm", "ista", "cells"))
+        with use_style("paper"):
+            text = words(concentration.cumulative_figure(cells))
+            assert "0→1, survivor to death: observed cells only" in text and "1→0" not in text
+            assert "Fewer than 10 stays" in words(concentration.cumulative_figure(cells.assign(n_patients=4)))
+
+
+class TestRanks:
+    ROWS = pd.DataFrame(
+        {"variable": ["ph", "sodium", "bun"], "s_q95": [0.4, 0.6, 0.4], "s": [1.0, 2.0, 3.0],
+         "rank_low": [1, 1, 2], "rank_high": [3, 2, 3], "direction": "0_to_1", "n_stays": 50, "n_patients": 40}
+    )  # fmt: skip
+
+    def test_ours_and_theirs_by_hand(self) -> None:
+        theirs = pd.Series({"ph": 7.0, "sodium": 2.0, "bun": 7.0})
+        table = ranks.compared_ranks(self.ROWS, theirs)
+        assert table["variable"].tolist() == ["sodium", "bun", "ph"]
+        assert table["ours"].tolist() == [1, 2, 2] and table["theirs"].tolist() == [1, 2.5, 2.5]
+        assert table["low"].tolist() == [1, 2, 1] and table["high"].tolist() == [2, 3, 3]
+
+    def test_among_others_there_is_no_interval(self) -> None:
+        table = ranks.compared_ranks(self.ROWS, pd.Series({"ph": 1.0, "sodium": 2.0}))
+        assert table["variable"].tolist() == ["sodium", "ph"] and table["theirs"].tolist() == [2, 1]
+        assert table[["low", "high"]].isna().all(axis=None)
+
+    def test_a_small_direction_says_so(self, drawn: RunFiles) -> None:
+        table = headline(read_frame(drawn.measure("lstm", "ista", "variables")))
+        with use_style("paper"):
+            figure = ranks.ranks_figure(table, VARIABLES, "clinical")
+            text = words(figure)
+        assert "Fewer than 10 stays or patients" in text and "laboratory: 95 % interval of the rank" in text
+        assert len(figure.axes[1].lines) == 2 * len(VARIABLES) and not figure.axes[3].lines
+
+
+class TestTradeoff:
+    def test_points_quartiles_and_rings(self) -> None:
+        rows = pd.DataFrame({"lambda": [0.1, 0.3, 0.2], "n_succeeded": [50, 30, 9], "n_patients": [40, 25, 9]})
+        sizes = {"mp_q25": [0.1, 0.2, 0.9], "mp_median": [0.2, 0.3, 0.9], "mp_q75": [0.3, 0.6, 0.9]}
+        shares = {"pp_q25": 0.01, "pp_median": [0.04, 0.02, 0.9], "pp_q75": 0.05}
+        rows = rows.assign(**sizes, **shares, n_selected=[46, 0, 4], direction="0_to_1")
+        with use_style("paper"):
+            figure = tradeoff.tradeoff_figure(rows)
+            text = words(figure)
+        path, *others = figure.axes[0].lines
+        assert path.get_xdata().tolist() == pytest.approx([4, 2]) and path.get_ydata().tolist() == [0.2, 0.3]
+        rings = [line for line in others if line.get_markersize() > 8 and len(line.get_xdata()) == 1]
+        assert [ring.get_ydata()[0] for ring in rings] == [0.2], "fewer than ten selected stays have no ring"
+        assert "λ = 0.1" in text and "λ = 0.2" not in text and "No attack succeeded" in text
+
+
+class TestAgreement:
+    def test_pairs_stand_both_ways_round(self, drawn: RunFiles) -> None:
+        table = read_frame(drawn.agreement["stability"])
+        with use_style("paper"):
+            figure = agreement.agreement_figure(table)
+            text = words(figure)
+        matrix = np.asarray(figure.axes[0].images[0].get_array())
+        assert matrix == pytest.approx(np.array([[1, 0.9, 0.9], [0.9, 1, 0.8], [0.9, 0.8, 1]]))
+        assert "Across folds: hours" in text and "seeds" not in text and "0.12" not in text
+
+    def test_transfer_of_few_is_not_drawn(self, drawn: RunFiles) -> None:
+        table = read_frame(drawn.agreement["transfer"])
+        with use_style("paper"):
+            figure = agreement.transfer_figure(table)
+            text = words(figure)
+        assert text.count("60%") == 2 and "57%" not in text and "lstm, seed 2" in text
+        assert np.ma.getmaskarray(figure.axes[1].images[0].get_array()).all(), "the small direction"
+
+    def test_nothing_to_compare_is_said(self, drawn: RunFiles) -> None:
+        with use_style("paper"):
+            nothing = agreement.agreement_figure(read_frame(drawn.agreement["stability"])[:0])
+            assert "Nothing to compare" in words(nothing)
+            assert "Nothing to transfer" in words(
+                agreement.transfer_figure(read_frame(drawn.agreement["transfer"])[:0])
+            )
 
 
 class TestModelFigures:
