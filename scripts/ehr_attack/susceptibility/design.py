@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +84,15 @@ class Design:
         """(units,) how many attacks on each unit count under `policy`."""
         return np.bincount(self.group_unit, weights=self.group_rows[policy], minlength=len(self)).astype(np.float64)
 
+    def rows_of_stays(self, policy: str, members: _Floats, n_stays: int) -> _Floats:
+        """(columns, stays of the cohort): the attacks on each that count, for each column of `members` (`membership`)."""
+        rows = self.group_rows[policy]
+        counts = [
+            np.bincount(self.group_stay, weights=rows * member[self.group_unit], minlength=n_stays)
+            for member in members.T
+        ]
+        return np.stack(counts).astype(np.float64)
+
     def recorded_rows_of_units(self, policy: str, recorded: _Bools) -> _Floats:
         """(units, variables): of the attacks that count, those on stays with a recorded value.
 
@@ -139,8 +147,3 @@ def model_columns(n_seeds: int, n_folds: int) -> list[tuple[int | None, int | No
     """Seed and fold of the point estimates: of all, of each trained model, and of each seed over its folds."""
     models: list[tuple[int | None, int | None]] = [(seed, fold) for seed in range(n_seeds) for fold in range(n_folds)]
     return [(None, None), *models, *((seed, None) for seed in range(n_seeds))]
-
-
-def subjects_in(places: npt.NDArray[Any], patient: _Ints) -> int:
-    """How many patients the stays at `places` (indices or a mask) are of."""
-    return int(np.unique(patient[places]).size)

@@ -14,7 +14,7 @@ from ehr_attack.susceptibility.quantiles import upper_quantiles
 MINIMUM_STAYS = 10
 """Below this many stays a cell is not measured over its recorded values; below as many patients no interval is told."""
 
-_GATHERED = 4_000_000
+_GATHERED = 500_000
 """Values gathered at once for the resamples of fewer patients."""
 
 _Array = npt.NDArray[Any]
@@ -106,16 +106,18 @@ def smaller_measures(sample: HourSample, patient_starts: _Array, drawn: _Array) 
     """
     if not len(patient_starts):
         return {name: np.full((len(drawn), len(sample.unit)), np.nan) for name in ("gmp", "s")}
-    rows, changed = (np.add.reduceat(values, patient_starts) for values in (sample.rows, sample.changed))
-    largest = np.maximum.reduceat(sample.largest, patient_starts)
+    rows, changed, largest = (
+        how.reduceat(values, patient_starts).astype(np.float32)
+        for how, values in ((np.add, sample.rows), (np.add, sample.changed), (np.maximum, sample.largest))
+    )
     gmp, gpp = (np.empty((len(drawn), len(sample.unit))) for _ in range(2))
     step = max(1, _GATHERED // (drawn.shape[1] * largest.shape[1]))
     with np.errstate(invalid="ignore"):
         for start in range(0, len(drawn), step):
             part, places = slice(start, start + step), drawn[start : start + step]
-            of = rows[places].sum(axis=1)
-            gmp[part] = np.where(of > 0, largest[places].max(axis=1), np.nan)
-            gpp[part] = changed[places].sum(axis=1) / of
+            of = rows.take(places, axis=0).sum(axis=1)
+            gmp[part] = np.where(of > 0, largest.take(places, axis=0).max(axis=1), np.nan)
+            gpp[part] = changed.take(places, axis=0).sum(axis=1) / of
     return {"gmp": gmp, "s": gmp * gpp}
 
 

@@ -24,6 +24,7 @@ Key = tuple[str, str]
 
 _Array = npt.NDArray[Any]
 _Bools = npt.NDArray[np.bool_]
+_Floats = npt.NDArray[np.float64]
 
 
 def measure_direction(
@@ -40,10 +41,11 @@ def measure_direction(
     """
     keys = [(policy, basis) for policy in attacks.policies for basis in BASES]
     found = {key: _empty(key, weights, recorded.shape[1:]) for key in keys}
+    stays = {key[0]: design.rows_of_stays(key[0], weights.models, len(recorded)) for key in keys}
     for hour in range(recorded.shape[1]):
         for key, sample in _samples(attacks, design, spooled.read(direction, hour), recorded[:, hour], keys):
             _measure(found[key], key, sample, design, weights, hour)
-            _count(found[key], key, design, weights, attacks, recorded[:, hour], hour)
+            _count(found[key], key, design, stays[key[0]], recorded[:, hour], hour)
     return found
 
 
@@ -110,24 +112,17 @@ def _put(fields: Fields, values: Fields, hour: int) -> None:
 
 
 def _count(
-    measures: CellMeasures,
-    key: Key,
-    design: Design,
-    weights: Weights,
-    attacks: Attacks,
-    recorded: _Bools,
-    hour: int,
+    measures: CellMeasures, key: Key, design: Design, rows_of_stays: _Floats, recorded: _Bools, hour: int
 ) -> None:
-    """What each cell of the hour is measured over."""
+    """What each cell of the hour is measured over; rows_of_stays: see Design."""
     policy, basis = key
     seen = recorded if basis == OBSERVED_CELLS else np.ones_like(recorded)
+    counted = seen.astype(np.float64)
+    measures.n_rows[:, hour] = rows_of_stays @ counted
+    measures.n_stays[:, hour] = (rows_of_stays > 0).astype(np.float64) @ counted
     kept = design.group_rows[policy] > 0
-    unit, stay, rows = design.group_unit[kept], design.group_stay[kept], design.group_rows[policy][kept]
-    for column, member in enumerate(weights.models.T):
-        inside = member[unit] > 0
-        measures.n_rows[column, hour] = rows[inside] @ seen[stay[inside]]
-        measures.n_stays[column, hour] = seen[np.unique(stay[inside])].sum(axis=0)
-    patient = design.patient[unit]
-    by_patient = np.flatnonzero(np.diff(patient, prepend=-1))
+    patient = design.patient[design.group_unit[kept]]
     if len(patient):
-        measures.n_patients[hour] = np.logical_or.reduceat(seen[stay], by_patient).sum(axis=0)
+        by_patient = np.flatnonzero(np.diff(patient, prepend=-1))
+        of_group = seen[design.group_stay[kept]]
+        measures.n_patients[hour] = np.logical_or.reduceat(of_group, by_patient).sum(axis=0)
