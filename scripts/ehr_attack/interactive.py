@@ -23,6 +23,7 @@ from ehr_attack.figures.style import SEQUENTIAL, SEQUENTIAL_ON_DARK
 from ehr_attack.headline import headline
 from ehr_attack.paths import TEMPLATE_DIR
 from ehr_attack.schemas import BASES
+from ehr_attack.suppression import ALL_BUT_SMALL
 
 MEASURES = {
     "s_q95": "S with the 95th percentile",
@@ -40,6 +41,7 @@ _HOVER = (
     "largest change: %{customdata[2]:.3~g}, mean: %{customdata[3]:.3~g}<br>"
     "changed in %{customdata[4]:.1%} of %{customdata[7]} stays<extra></extra>"
 )
+_NEARLY_ALL = "nearly all"
 _BASIS_TITLES = ("All cells", "Observed cells only")
 _ROW_PIXELS, _FRAME_PIXELS = 17, 190
 _SHADES = 9
@@ -119,11 +121,14 @@ def _plotly() -> str:
     return str(get_plotlyjs())
 
 
-def _values(rows: pd.DataFrame, hours: Sequence[int], names: Sequence[str]) -> list[list[list[float | int | None]]]:
-    """(variables, hours, columns and the number of stays); None where there is no value."""
+def _values(rows: pd.DataFrame, hours: Sequence[int], names: Sequence[str]) -> list[list[list[float | str | None]]]:
+    """(variables, hours, columns and the number of stays in words); None where there is no value."""
     places = rows.set_index(["variable", "hour"]).reindex(pd.MultiIndex.from_product([names, hours]))
-    stays = pd.to_numeric(places["n_stays"], errors="coerce")
-    columns = [*(_rounded(places[name]) for name in _COLUMNS), [None if np.isnan(n) else int(n) for n in stays]]
+    stays = [
+        None if np.isnan(value) else _NEARLY_ALL if count == ALL_BUT_SMALL else str(count)
+        for value, count in zip(places["s_q95"], places["n_stays"], strict=True)
+    ]
+    columns = [*(_rounded(places[name]) for name in _COLUMNS), stays]
     cells = [list(cell) for cell in zip(*columns, strict=True)]
     return [cells[start : start + len(hours)] for start in range(0, len(cells), len(hours))]
 
