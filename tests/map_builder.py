@@ -114,7 +114,7 @@ def made_up_verdicts(models: Sequence[str], mode: str, stays: int) -> pd.DataFra
 
 def made_up_stability(models: Sequence[str], modes: Sequence[str], folds: int) -> pd.DataFrame:
     """STABILITY rows: every pair of folds, models and attacks, and one pair of few patients."""
-    items = {"folds": [f"fold {fold}" for fold in range(folds)], "models": models, "attacks": modes}
+    items = {"fold": [f"fold {fold}" for fold in range(folds)], "model": models, "attack": modes}
     rows = [
         (kind, first, second, modes[0], direction, axis, 19, 40, 0.9 - 0.1 * place, 0.7 - 0.1 * place)
         for kind, named in items.items()
@@ -123,7 +123,7 @@ def made_up_stability(models: Sequence[str], modes: Sequence[str], folds: int) -
         for direction in ("0_to_1", "1_to_0")
         for axis in ("variable", "hour")
     ]
-    rows.append(("seeds", "seed 1", "seed 2", modes[0], "1_to_0", "variable", 19, 4, 0.123456, 0.123456))
+    rows.append(("seed", "seed 1", "seed 2", modes[0], "1_to_0", "variable", 19, 4, 0.123456, 0.123456))
     return pd.DataFrame(rows, columns=schemas.STABILITY.names)
 
 

@@ -17,6 +17,7 @@ _MINUS = "\N{MINUS SIGN}"
 MAX_SVG_BYTES = 200_000
 MAX_DOWNLOAD_BYTES, MAX_DOWNLOADS_BYTES = 1_000_000, 3_000_000
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+_NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 _COMMENTS, _BETWEEN_TAGS = re.compile(rb"<!--.*?-->", re.S), re.compile(rb">\s+<")
 _FOLDERS = re.compile(r"^(?:[/~\\]|[A-Za-z]:[/\\]).*[/\\](?=[^/\\])")
 
@@ -59,6 +60,11 @@ def interval(value: Any, low: Any, high: Any, digits: int = 2) -> str:
     """`0.86 (0.83 to 0.89)`; the bracket only where there is an interval."""
     bounds = "" if NOTHING in (fixed(low), fixed(high)) else f" ({fixed(low, digits)} to {fixed(high, digits)})"
     return fixed(value, digits) + bounds
+
+
+def minus(text: str) -> str:
+    """A sentence whose negative numbers have a proper minus."""
+    return _NEGATIVE.sub(_MINUS, text)
 
 
 def thousands(count: Any) -> str:

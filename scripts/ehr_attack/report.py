@@ -118,7 +118,6 @@ def build_report(
         "matched_mode": matched(modes) or "",
         "verdicts": verdict_sections.verdict_rows(read["verdicts"], models, modes),
         "badges": verdict_sections.BADGES,
-        "basis_words": verdict_sections.BASIS_WORDS,
         "agreement": verdict_sections.agreement_rows(read["stability"]),
         "agreement_figures": verdict_sections.agreement_figures(figures),
         "transfer": sections.records(read["transfer"]),
@@ -140,7 +139,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (page.fixed, page.significant, page.thousands, page.interval, model_sections.metric_label):
+    for function in (
+        page.fixed,
+        page.significant,
+        page.thousands,
+        page.interval,
+        page.minus,
+        model_sections.metric_label,
+    ):
         environment.filters[function.__name__] = function
     return environment
 

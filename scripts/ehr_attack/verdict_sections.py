@@ -21,7 +21,6 @@ CLAIMS = {
 BADGES = {SUPPORTED: "yes", NOT_SUPPORTED: "no", CANNOT_TELL: "unknown"}
 """Of each verdict, the class of its badge."""
 
-BASIS_WORDS = {"all": "all cells", "observed": "observed cells", "": ""}
 ACROSS_WORDS = {"variable": "variables", "hour": "hours"}
 
 _AGREEMENT_CAPTION = (
@@ -65,7 +64,7 @@ def agreement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """`stability.csv`, a row a kind of comparison and axis: how many pairs, and the least, median and greatest rho."""
     known = table.dropna(subset="spearman")
     return [
-        {"across": across, "axis": ACROSS_WORDS.get(str(axis), axis), "pairs": len(part)}
+        {"across": f"{across}s", "axis": ACROSS_WORDS.get(str(axis), axis), "pairs": len(part)}
         | {name: float(part["spearman"].quantile(share)) for name, share in (("low", 0), ("median", 0.5), ("high", 1))}
         for (across, axis), part in known.groupby(["across", "axis"], sort=False)
     ]

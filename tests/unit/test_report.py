@@ -240,7 +240,7 @@ class TestVerdicts:
         for text in (
             '<span class="badge yes">supported</span>',
             "0.80 (0.20 to 1.40)",
-            "0→1, all cells",
+            "0→1, all",
             "for the data at hand",
         ):
             assert text in row, text

@@ -370,8 +370,8 @@ class TestAgreement:
 
     def test_agreement_of_few_patients_is_hidden(self, run: RunFiles) -> None:
         table = pd.read_csv(run.tables / "stability.csv").set_index("across")
-        assert table.loc["folds", "spearman"].notna().all()
-        assert math.isnan(table.loc["seeds", "spearman"]) and table.loc["seeds", "n_patients"] == "<10"
+        assert table.loc["fold", "spearman"].notna().all()
+        assert math.isnan(table.loc["seed", "spearman"]) and table.loc["seed", "n_patients"] == "<10"
 
     @pytest.mark.parametrize(("stays", "patients", "flipped", "shown"), [
         (50, 40, 30, True), (50, 40, 0, True), (50, 9, 30, False), (50, 40, 4, False), (9, 9, 9, False),

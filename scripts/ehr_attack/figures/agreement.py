@@ -66,7 +66,7 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
             part = shown[(shown["across"] == kind) & (shown["axis"] == axis)]
             matrix = _symmetric(part, items[kind])
             image = _draw_matrix(panel, matrix, items[kind], items[kind], DIVERGING, bounds=(-1.0, 1.0), unit=1.0)
-            panel.set_title(f"Across {kind}: {words}")
+            panel.set_title(f"Across {kind}s: {words}")
     figure.colorbar(image, ax=rows[:, 1].tolist(), aspect=30, label="mean rank correlation")
     return figure
 
