@@ -172,8 +172,8 @@ MISTAKES = [
     Mistake(
         6, "a mean magnitude for the share of patients",
         "susceptibility/measures.py",
-        '"gpp": changed',
-        '"gpp": members.T @ sample.total',
+        '"gpp": changed / np.maximum',
+        '"gpp": members.T @ sample.total / np.maximum',
         "test_06_gpp_is_a_share_and_susceptibility_is_gmp_times_gpp",
     ),
     Mistake(

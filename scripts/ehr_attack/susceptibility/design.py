@@ -85,7 +85,7 @@ class Design:
         return np.bincount(self.group_unit, weights=self.group_rows[policy], minlength=len(self)).astype(np.float64)
 
     def rows_of_stays(self, policy: str, members: _Floats, n_stays: int) -> _Floats:
-        """(columns, stays of the cohort): the attacks on each that count, for each column of `members` (`membership`)."""
+        """(columns, stays of the cohort): the attacks on each that count, by column of `members` (see membership)."""
         rows = self.group_rows[policy]
         counts = [
             np.bincount(self.group_stay, weights=rows * member[self.group_unit], minlength=n_stays)
