@@ -423,3 +423,11 @@ def test_changes_of_another_run_are_refused(tmp_path):
     with pytest.raises(UserError, match="changes of attacks"):
         analyse_attacks(**arguments, resamples=0, out=out)
     assert not (tmp_path / "cells.parquet").exists() and not list(tmp_path.glob(".changes*"))
+
+
+def test_what_a_killed_job_left_is_removed(tmp_path):
+    left = tmp_path / "out" / ".changes.killed" / "0_0"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of single patients")
+    made_run(np.random.default_rng(2), 3).analysed(tmp_path)
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".parquet"}

@@ -1,5 +1,6 @@
 """Changed cells, re-sorted by direction and hour through files on disk: a large run is never in memory at once."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ CHANGE = np.dtype([("row", np.int32), ("variable", np.uint8), ("magnitude", np.f
 
 _COLUMNS = ("seed", "fold", "stay_id", "lambda", "hour", "variable", "delta_scaled")
 _ROWS_A_BATCH = 250_000
+_PREFIX = ".changes."
 
 _Array = npt.NDArray[Any]
 
@@ -50,7 +52,10 @@ def spool_changes(
     Raises UserError when a table is missing, or holds attacks, hours or variables that the outcomes do not know.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".changes.", dir=folder) as scratch:
+    for left in folder.glob(f"{_PREFIX}*"):
+        # Of a job that was killed; no other works on these tables at the same time.
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as scratch:
         spooled = SpooledChanges(Path(scratch))
         with ExitStack() as stack:
             files = [
