@@ -1,6 +1,7 @@
 """What a page is made of: numbers as text, figures and tables as data URIs, a config that is safe to show."""
 
 import base64
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -8,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 from markupsafe import Markup
 
 from ehr_attack.errors import UserError
 
 NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
-MAX_SVG_BYTES = 200_000
+MAX_SVG_BYTES, MAX_COMPACT_SVG_BYTES = 200_000, 20_000
+_COLOURS = 96
 MAX_DOWNLOAD_BYTES, MAX_DOWNLOADS_BYTES = 1_000_000, 3_000_000
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
@@ -73,17 +76,18 @@ def thousands(count: Any) -> str:
     return f"{int(text):,}" if text.isdigit() else text or NOTHING
 
 
-def embed_figure(folder: Path, stem: str, alt: str, caption: str) -> Image:
-    """`folder/stem.svg` inside the page, or the PNG beside it where the SVG is large.
+def embed_figure(folder: Path, stem: str, alt: str, caption: str, *, compact: bool = False) -> Image:
+    """`folder/stem.svg` inside the page, or the PNG beside it, in fewer colours, where the SVG is large.
 
-    Raises UserError when the figure is missing.
+    compact: prefer the PNG, a fifth of the SVG's size. Raises UserError when the figure is missing.
     """
     try:
         svg = (folder / f"{stem}.svg").read_bytes()
         width, height = _size(svg)
-        if len(svg) <= MAX_SVG_BYTES:
+        if len(svg) <= (MAX_COMPACT_SVG_BYTES if compact else MAX_SVG_BYTES):
             return Image(_data_uri("image/svg+xml", _dense(svg)), width, height, alt, caption)
-        return Image(_data_uri("image/png", (folder / f"{stem}.png").read_bytes()), width, height, alt, caption)
+        picture = _in_few_colours((folder / f"{stem}.png").read_bytes())
+        return Image(_data_uri("image/png", picture), width, height, alt, caption)
     except OSError as error:
         raise UserError(
             f"{error.filename}: the figure is missing ({error.strerror}). Run `snakemake` without a target; "
@@ -123,6 +127,15 @@ def public_config(value: Any) -> Any:
 def _data_uri(kind: str, content: bytes) -> Markup:
     # Base64 holds nothing that HTML would escape.
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
+
+
+def _in_few_colours(png: bytes) -> bytes:
+    """A PNG with a palette: charts have few colours, and the file is a third of the size."""
+    buffer = io.BytesIO()
+    with PIL.Image.open(io.BytesIO(png)) as picture:
+        few = picture.convert("RGB").quantize(_COLOURS, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
+        few.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _dense(svg: bytes) -> bytes:

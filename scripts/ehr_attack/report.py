@@ -55,8 +55,8 @@ _WORDS = (
 )
 _WORDS_OF_VERDICTS = ("hypothesis", "effect", "verdict", "reason", "across", "first", "second", "axis")
 _WORDS_OF_PROTOCOL = ("key", "paper", "this_run", "note")
-_MOST_LIVE_ATTACKS = 6
-"""Attacks whose maps show values on hovering; those of the others are in their tables."""
+_MOST_LIVE_ATTACKS, _MOST_SHARP_ATTACKS = 6, 1
+"""Of so many attacks maps show values on hovering, and figures are sharp at any size: a page should stay small."""
 
 _WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
@@ -87,7 +87,9 @@ def build_report(
     shown_config = page.public_config(config)
     pairs = [(model, mode) for model in models for mode in modes]
     shown_attacks = [
-        sections.attack_section(read, figures, model, mode, live=place < _MOST_LIVE_ATTACKS)
+        sections.attack_section(
+            read, figures, model, mode, live=place < _MOST_LIVE_ATTACKS, compact=place >= _MOST_SHARP_ATTACKS
+        )
         for place, (model, mode) in enumerate(pairs)
     ]
     live = any(part["live"] for attack in shown_attacks for part in attack["directions"])
@@ -107,7 +109,10 @@ def build_report(
         "mistake_figure": mistake_sections.mistake_figure(figures) if made else None,
         "mistake_metrics": mistake_sections.METRICS,
         "mistake_map_labels": mistake_sections.MAP_LABELS,
-        "patient_figures": [sections.patient_image(Path(path)) for path in patient_figures or ()],
+        "patient_figures": [
+            sections.patient_image(Path(path), compact=place >= len(names.DIRECTIONS) * _MOST_SHARP_ATTACKS)
+            for place, path in enumerate(patient_figures or ())
+        ],
         "downloads": page.embed_tables([tables / f"{stem}.csv" for stem in read]),
         "compared_metrics": model_sections.COMPARED_METRICS,
         "subgroup_metrics": model_sections.SUBGROUP_METRICS,

@@ -67,16 +67,20 @@ def flow_figure(figures: Path, flow: pd.DataFrame) -> Image:
     return embed_figure(figures, stem, alt, "Cohort flow: who is left (left) and who was excluded, and why (right).")
 
 
-def attack_section(tables: Tables, figures: Path, model: str, mode: str, *, live: bool) -> dict[str, Any]:
+def attack_section(
+    tables: Tables, figures: Path, model: str, mode: str, *, live: bool, compact: bool
+) -> dict[str, Any]:
     """One attack mode on one model: a part a direction, and the figures that both directions share.
 
-    live: with maps that show values on hovering.
+    live: with maps that show values on hovering; compact: with smaller picture files.
     """
     summary = tables["attack_summary"]
     summary = summary[(summary["model"] == model) & (summary["mode"] == mode)]
     rows = {row["direction"]: row for _, row in summary.iterrows()}
     shared = {
-        kind: embed_figure(figures, f"{kind}_{model}_{mode}", f"{caption} Attack {mode} on {model}.", caption)
+        kind: embed_figure(
+            figures, f"{kind}_{model}_{mode}", f"{caption} Attack {mode} on {model}.", caption, compact=compact
+        )
         for kind, caption in _ATTACK_CAPTIONS.items()
     }
     return shared | {
@@ -86,11 +90,11 @@ def attack_section(tables: Tables, figures: Path, model: str, mode: str, *, live
         "summary": {
             direction: row.to_dict() | {"success": findings.success_text(row)} for direction, row in rows.items()
         },
-        "directions": [_direction(tables, figures, row, live=live) for row in rows.values()],
+        "directions": [_direction(tables, figures, row, live=live, compact=compact) for row in rows.values()],
     }
 
 
-def _direction(tables: Tables, figures: Path, row: pd.Series, *, live: bool) -> dict[str, Any]:
+def _direction(tables: Tables, figures: Path, row: pd.Series, *, live: bool, compact: bool) -> dict[str, Any]:
     """One direction of one attack; `row` is its line of `attack_summary.csv`."""
     model, mode, direction = row["model"], row["mode"], row["direction"]
     variables, hours, cells, _ = (_of(tables[stem], row) for stem in names.susceptibility_tables(model, mode))
@@ -113,10 +117,14 @@ def _direction(tables: Tables, figures: Path, row: pd.Series, *, live: bool) -> 
         "variables": _variable_rows(variables),
         "hidden": hidden,
         "map": embed_figure(
-            figures, f"susceptibility_{stem}", findings.map_alt(direction, mode, headline(cells)), map_caption
+            figures,
+            f"susceptibility_{stem}",
+            findings.map_alt(direction, mode, headline(cells)),
+            map_caption,
+            compact=compact,
         ),
         "live": None if hidden or not live else live_map(f"map-{stem}", cells, tables["missingness"]),
-        "measures": embed_figure(figures, f"measures_{stem}", measures_alt, measures_caption),
+        "measures": embed_figure(figures, f"measures_{stem}", measures_alt, measures_caption, compact=compact),
     }
 
 
@@ -178,11 +186,11 @@ def protocol_rows(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {status: records(table[table["status"] == status]) for status in (DIFFERS, NOT_TOLD, SAME)}
 
 
-def patient_image(path: Path) -> Image:
-    """A single-patient figure; its stem says which attack and direction it shows."""
+def patient_image(path: Path, *, compact: bool) -> Image:
+    """A single-patient figure; its stem says which attack and direction it shows. compact: a smaller picture file."""
     direction = next((known for known in names.DIRECTIONS if path.stem.endswith(known)), "")
     model, _, mode = path.stem.removeprefix("patient_").removesuffix(f"_{direction}").partition("_")
     where = f"attack {mode} on {model}, {findings.DIRECTION_WORDS.get(direction, direction)}"
     caption = f"One stay, and the attack on it with the median number of changed cells: {where}."
     alt = f"Record of one stay by hour and variable with the cells that the attack changed, {where}."
-    return embed_figure(path.parent, path.stem, alt, caption)
+    return embed_figure(path.parent, path.stem, alt, caption, compact=compact)

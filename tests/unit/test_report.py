@@ -3,18 +3,24 @@
 import base64
 import gzip
 import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ehr_attack import findings, page
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
+from ehr_attack.figures.saving import save_figure
+from ehr_attack.figures.style import SEQUENTIAL, new_figure, use_style
 from ehr_attack.provenance import provenance
 from ehr_attack.storage import write_csv
 from ehr_attack.summaries import mistakes
@@ -313,6 +319,50 @@ class TestDownloads:
         assert [bool(file.uri) for file in page.embed_tables(paths)] == [True, False, True, False]
         with pytest.raises(UserError, match=r"absent\.csv: the table is missing"):
             page.embed_tables([tmp_path / "absent.csv"])
+
+
+class TestPictures:
+    def test_a_compact_picture_has_the_same_size_and_look_in_fewer_bytes(self, tmp_path: Path) -> None:
+        with use_style("paper"):
+            figure = new_figure(2.0)
+            axes = figure.subplots()
+            axes.imshow(np.arange(400).reshape(20, 20), cmap=SEQUENTIAL)
+            axes.set_title("The quick brown fox jumps over the lazy dog, 0123456789 times")  # glyphs make an SVG large
+            save_figure(figure, tmp_path, "map", dpi=100, title="A map")
+        sharp, compact = (
+            page.embed_figure(tmp_path, "map", "alt", "caption", compact=small) for small in (False, True)
+        )
+        assert sharp.uri.startswith("data:image/svg+xml") and compact.uri.startswith("data:image/png")
+        assert (sharp.width, sharp.height) == (compact.width, compact.height) == (672, 192)
+        content = base64.b64decode(compact.uri.partition(",")[2])
+        with Image.open(io.BytesIO(content)) as shown, Image.open(tmp_path / "map.png") as original:
+            assert shown.mode == "P" and len(content) < (tmp_path / "map.png").stat().st_size
+            difference = np.abs(np.asarray(shown.convert("RGB"), int) - np.asarray(original.convert("RGB"), int))
+        assert difference.mean() < 2
+
+    def test_a_dense_svg_is_the_same_drawing(self, tmp_path: Path) -> None:
+        with use_style("paper"):
+            figure = new_figure(2.0)
+            figure.subplots().plot([1, 2], [3, 4], label="x")
+            save_figure(figure, tmp_path, "line", dpi=100, title="A line")
+        original = ElementTree.parse(tmp_path / "line.svg").getroot()
+        carried = base64.b64decode(page.embed_figure(tmp_path, "line", "alt", "c").uri.partition(",")[2])
+        assert len(carried) < (tmp_path / "line.svg").stat().st_size
+
+        def drawn(root: ElementTree.Element) -> list[tuple[str, dict[str, str]]]:
+            return [(part.tag, {key: " ".join(value.split()) for key, value in part.items()}) for part in root.iter()]
+
+        assert drawn(ElementTree.fromstring(carried)) == drawn(original)
+
+
+class TestMethods:
+    def test_numbers_are_those_of_the_configuration(self, run: RunFiles) -> None:
+        changes = {"attack__rate": 0.0317, "susceptibility__bootstrap": 417, "training__models": ["gru"]}
+        section = make_report(run, attack__modes=["ead"], **changes).partition('<section id="methods">')[2]
+        words = Page(section.partition("</section>")[0]).words
+        for text in ("rate 0.0317", "417 bootstrap", "gru: Cho et al. 2014", "EAD: elastic-net", "Sun M, Tang F"):
+            assert text in words, text
+        assert "Hochreiter" not in words and "Pintor" not in words
 
 
 class TestProvenance:

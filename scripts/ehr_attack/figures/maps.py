@@ -34,7 +34,7 @@ _MEASURES = (
     ("gmp", "GMP: largest change [scaled units]", 1.0),
     ("gap", "GAP: mean change [scaled units]", 1.0),
     ("gpp", "GPP: stays in which the cell changes [%]", 100.0),
-    ("s", "$S$ with the maximum, GMP x GPP [scaled units]", 1.0),
+    ("s", r"$S$ with the maximum, GMP$\times$GPP [scaled units]", 1.0),
 )
 _HOUR_STEP = 6
 
