@@ -1,13 +1,9 @@
 """Rule describe_run: what must be known of the run to apply its models to records."""
 
-from pathlib import Path
-
 from ehr_attack.runtime import job
 
 with job(snakemake.log[0]):
-    from ehr_attack.screening.description import RunDescription
+    from ehr_attack.screening import RUN_FILE_VERSION
+    from ehr_attack.storage import write_json
 
-    params = snakemake.params
-    RunDescription.of(params.config, kind=params.kind, folds=params.folds, modes=params.modes).write(
-        Path(snakemake.output[0])
-    )
+    write_json({"version": RUN_FILE_VERSION} | snakemake.params.description, snakemake.output[0])

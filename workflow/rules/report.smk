@@ -37,7 +37,7 @@ rule report:
             "source": source_digests(),
             "code": {stage: code(f"{stage}.py") for stage in STAGES_TOLD},
         },
-        code=code("report.py", files=sorted(TEMPLATE_DIR.iterdir())),
+        code=code("report.py", files=sorted(TEMPLATE_DIR.glob("report*"))),
     message:
         "Writing {output}"
     script:

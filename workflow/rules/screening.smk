@@ -4,10 +4,31 @@ INPUT   the config alone
 OUTPUT  R/run.json: variables, window, models, seeds, folds, what an attack may change; no path, nothing of a patient
 """
 
+from ehr_attack import screening
+
+RUN_DESCRIPTION = {
+    "run": C["run"]["name"],
+    **VARIABLES,
+    "window_hours": WINDOW_HOURS,
+    "carry_in_hours": float(C["features"]["carry_in_hours"]),
+    "imputation": C["features"]["imputation"],
+    "models": C["training"]["models"],
+    "seeds": SEEDS,
+    "folds": len(FOLDS),
+    # Those that change recorded values first: they stand nearest to what screening does.
+    "modes": sorted(MAPPED_MODES, key=lambda label: not attacks.needs_measurements(MODE_NAMES[label])),
+    "attack": {
+        key: value
+        for key, value in attacks.settings_of(screening.ATTACK, C["attack"]).items()
+        if key in screening.ATTACK_KEYS
+    },
+    "levels": attacks.settings_of("single", C["attack"])["levels"],
+}
+
 
 rule describe_run:
     output:
-        f"{R}/run.json",
+        f"{R}/{screening.RUN_FILE}",
     log:
         f"{R}/logs/describe_run.log",
     conda:
@@ -16,11 +37,7 @@ rule describe_run:
         mem_mb=500,
         runtime=5,
     params:
-        config={name: block(name) for name in ("training", "features", "attack")}
-        | {"run": block("run"), "source": {"profile": C["source"]["profile"]}},
-        kind=TABLE_KIND,
-        folds=len(FOLDS),
-        modes=[MODE_NAMES[label] for label in MAPPED_MODES],
+        description=RUN_DESCRIPTION,
         code=code("describe_run.py"),
     message:
         "Describing the run for screening"

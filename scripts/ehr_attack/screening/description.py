@@ -1,21 +1,14 @@
 """`run.json`: what must be known of a run to apply its models to records; no path, nothing of a patient."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ehr_attack.attacks import label_of as mode_label
-from ehr_attack.attacks import needs_measurements, settings_of
 from ehr_attack.errors import UserError
 from ehr_attack.models import label_of as model_label
+from ehr_attack.screening import RUN_FILE, RUN_FILE_VERSION
 from ehr_attack.storage import read_json, write_json
 from ehr_attack.variables import Variable, load_variables
-
-RUN_FILE = "run.json"
-_VERSION = 1
-_ATTACK = "measurement"
-_ATTACK_KEYS = ("steps", "rate", "kappa", "mutable", "mutable_hours")
 
 
 @dataclass(frozen=True)
@@ -23,7 +16,7 @@ class RunDescription:
     """A run's settings as far as they decide what its models mean.
 
     models: as the config names them; modes: labels of the run's attacks, those that change recorded values first;
-    attack: what a change may be and how it is searched, of mode `measurement`; levels: of mode `single`.
+    attack: what a change may be and how it is searched (ATTACK_KEYS of mode ATTACK); levels: of mode `single`.
     """
 
     run: str
@@ -38,26 +31,6 @@ class RunDescription:
     modes: tuple[str, ...]
     attack: dict[str, Any]
     levels: int
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], *, kind: str, folds: int, modes: Sequence[str]) -> "RunDescription":
-        """Of a checked config; kind: of the source's tables; modes: those with maps of their own, as configured."""
-        ordered = sorted(modes, key=lambda mode: not needs_measurements(mode))
-        attack = settings_of(_ATTACK, config["attack"])
-        return cls(
-            run=config["run"]["name"],
-            profile=config["source"]["profile"],
-            kind=kind,
-            window_hours=config["features"]["window_hours"],
-            carry_in_hours=float(config["features"]["carry_in_hours"]),
-            imputation=config["features"]["imputation"],
-            models=tuple(config["training"]["models"]),
-            seeds=tuple(config["run"]["seeds"]),
-            folds=folds,
-            modes=tuple(mode_label(mode) for mode in ordered),
-            attack={key: attack[key] for key in _ATTACK_KEYS},
-            levels=settings_of("single", config["attack"])["levels"],
-        )
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -88,7 +61,7 @@ class RunDescription:
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
-        write_json({"version": _VERSION} | asdict(self), path)
+        write_json({"version": RUN_FILE_VERSION} | asdict(self), path)
 
 
 def read_description(run: Path) -> RunDescription:
@@ -103,7 +76,7 @@ def read_description(run: Path) -> RunDescription:
         )
     stored = read_json(path)
     try:
-        if stored.pop("version") != _VERSION:
+        if stored.pop("version") != RUN_FILE_VERSION:
             raise ValueError
         lists = {name: tuple(stored[name]) for name in ("models", "seeds", "modes")}
         return RunDescription(**stored | lists)

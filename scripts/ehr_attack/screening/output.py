@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ehr_attack import __version__
-from ehr_attack.screening.description import RUN_FILE
+from ehr_attack.screening import RUN_FILE
 from ehr_attack.screening.engine import ScreenSettings
 from ehr_attack.screening.flips import Flip, ScreenedStay
 from ehr_attack.screening.population import Population

@@ -23,7 +23,7 @@ def flipping(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float
 
 
 def refined(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float) -> list[RecordChange]:
-    """The flipping changes, each made smaller while it still flips; see `_dropped` and `_moved_back`.
+    """The flipping changes, each made smaller while it still flips: no value of it can be left out.
 
     Tries are judged in float32, with some slack; what comes of them in float64, or else the change stays as it was.
     """
@@ -32,16 +32,20 @@ def refined(changes: Sequence[RecordChange], evaluator: Evaluator, kappa: float)
         return evaluator.margins(tries, torch.float32) - (kappa + SLACK)
 
     smaller = _dropped(list(changes), excess)
-    largest_first = [np.argsort(-change.sizes(evaluator.record), kind="stable") for change in smaller]
-    for turn in range(max((len(change.place) for change in smaller), default=0)):
-        index = [int(order[turn]) if turn < len(order) else None for order in largest_first]
-        smaller = _moved_back(smaller, index, evaluator.record, excess)
+    while True:  # Every round but the last leaves fewer values, so this ends.
+        moved = _all_moved_back(smaller, evaluator.record, excess)
+        smaller = _dropped(list(moved), excess)
+        if _count(smaller) == _count(moved):
+            break
     sound = evaluator.margins(smaller) > kappa
     return [new if holds else old for new, old, holds in zip(smaller, changes, sound, strict=True)]
 
 
 def _dropped(changes: list[RecordChange], excess: _Excess) -> list[RecordChange]:
-    """Without the values that the flip does not need: one at a time, the one whose loss costs the margin least."""
+    """Without the values that the flip does not need: one at a time, the one whose loss costs the margin least.
+
+    In place.
+    """
     open_ones = [number for number, change in enumerate(changes) if len(change.place) > 1]
     while open_ones:
         tries = [(number, index) for number in open_ones for index in range(len(changes[number].place))]
@@ -54,6 +58,19 @@ def _dropped(changes: list[RecordChange], excess: _Excess) -> list[RecordChange]
         for number, position in best.items():
             changes[number] = shorter[position]
         open_ones = [number for number in best if len(changes[number].place) > 1]
+    return changes
+
+
+def _count(changes: list[RecordChange]) -> int:
+    return sum(len(change.place) for change in changes)
+
+
+def _all_moved_back(changes: list[RecordChange], record: ChartedRecord, excess: _Excess) -> list[RecordChange]:
+    """With each value as near to what was recorded as still flips, the largest move first."""
+    largest_first = [np.argsort(-change.sizes(record), kind="stable") for change in changes]
+    for turn in range(max((len(order) for order in largest_first), default=0)):
+        index = [int(order[turn]) if turn < len(order) else None for order in largest_first]
+        changes = _moved_back(changes, index, record, excess)
     return changes
 
 
