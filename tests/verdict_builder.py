@@ -13,6 +13,7 @@ from ehr_attack.schemas import (
     MODELS_TOO,
     OUTCOMES,
     PATIENTS,
+    PREDICTIONS,
     REPLICATES,
     VARIABLES,
 )
@@ -107,4 +108,19 @@ def write_outcomes(path: Path, fold: int, flipped: Mapping[str, int], stays: int
             part["linf"] = np.where(part["selected"], 0.1, 0.9)
             parts.append(part)
     write_frame(pd.concat(parts, ignore_index=True), path, OUTCOMES)
+    return str(path)
+
+
+def write_predictions(path: Path, fold: int, seed: int = 0, stays: int = 20) -> str:
+    """PREDICTIONS of one fold for the stays of `write_outcomes`; most deaths are predicted."""
+    random = np.random.default_rng([fold, seed])
+    parts = []
+    for split in ("train", "validation", "test"):
+        part = blank(PREDICTIONS, 2 * stays).assign(model="lstm", seed=seed, fold=fold, split=split)
+        held_out = fold if split == "test" else 1 - fold
+        part["stay_id"] = 1000 * held_out + 100 * np.repeat([0, 1], stays) + np.tile(np.arange(stays), 2)
+        part["label"] = np.repeat([0, 1], stays)
+        part["p_death"] = np.clip(0.3 + 0.3 * part["label"] + random.normal(0, 0.2, 2 * stays), 0.01, 0.99)
+        parts.append(part)
+    write_frame(pd.concat(parts, ignore_index=True), path, PREDICTIONS)
     return str(path)

@@ -124,6 +124,7 @@ def test_without_a_signal_no_claim_gets_a_verdict(tmp_path):
     # As its own null: even with one, nothing is to be told.
     files |= {f"null_{name}": paths for name, paths in files.items()}
     files["metrics"] = [str(run.folder / "models" / "lstm" / "metrics.parquet")]
+    files["predictions"] = [str(run.checkpoint("lstm", 0, fold) / "predictions.parquet") for fold in range(2)]
     files["outcomes"] = [str(run.attacks("lstm", "ista", 0, fold) / "outcomes.parquet") for fold in range(2)]
     files["stays"] = [str(run.folder / "stays.parquet")]
     out = tmp_path / "verdicts.parquet"

@@ -4,14 +4,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ehr_attack.decisions import fit_decisions
 from ehr_attack.errors import UserError
+from ehr_attack.evaluation import evaluate_predictions
 from ehr_attack.published import published_scores
 from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICTS
 from ehr_attack.storage import read_frame, read_parquet
 from ehr_attack.variables import LAB, load_variables
-from ehr_attack.verdicts.performance import pooled
+from ehr_attack.verdicts.performance import drawn_metrics, performance_questions, pooled_auroc
 from ehr_attack.verdicts.table import write_verdicts
-from verdict_builder import DIRECTIONS, KNOWN, N_HOURS, NAMES, write_map, write_metrics, write_outcomes
+from verdict_builder import (
+    DIRECTIONS,
+    KNOWN,
+    N_HOURS,
+    NAMES,
+    write_map,
+    write_metrics,
+    write_outcomes,
+    write_predictions,
+)
 
 RISING, EVEN = np.linspace(0.5, 1.5, N_HOURS), np.ones(N_HOURS)
 PUBLISHED = {
@@ -39,6 +50,7 @@ def verdicts(tmp_path):
         files["metrics"] = [write_metrics(tmp_path / "metrics.parquet", auroc)]
         counts = dict(zip(DIRECTIONS, flipped, strict=True))
         files["outcomes"] = [write_outcomes(tmp_path / f"outcomes_{fold}.parquet", fold, counts) for fold in (0, 1)]
+        files["predictions"] = [write_predictions(tmp_path / f"predictions_{fold}.parquet", fold) for fold in (0, 1)]
         ids = [1000 * fold + 100 * number + stay for fold in (0, 1) for number in (0, 1) for stay in range(20)]
         stays = pd.DataFrame({"stay_id": ids, "subject_id": np.asarray(ids) + 7})
         stays.to_parquet(tmp_path / "stays.parquet")
@@ -123,20 +135,59 @@ def test_fewer_than_ten_stays_tell_nothing(verdicts):
     assert of(table, 3)[["value", "low", "high"]].isna().all(axis=None)  # it would be of single patients
 
 
+def held_out_of(tmp_path, seeds):
+    parts = [
+        read_frame(write_predictions(tmp_path / f"p{seed}{fold}.parquet", fold, seed))
+        for seed in seeds
+        for fold in (0, 1)
+    ]
+    predictions = pd.concat(parts, ignore_index=True)
+    stays = pd.DataFrame({"stay_id": predictions["stay_id"].unique()})
+    return predictions, stays.assign(subject_id=stays["stay_id"] // 2)
+
+
+def test_metrics_are_those_of_each_seed_and_their_mean(tmp_path):
+    predictions, stays = held_out_of(tmp_path, (0, 1))
+    held_out = predictions[predictions["split"] == "test"].merge(stays, on="stay_id")
+    drawn = drawn_metrics(held_out, fit_decisions(predictions), 400)
+    evaluated = evaluate_predictions(predictions, stays, 400)
+    pooled = evaluated[evaluated["fold"].isna()]
+    for metric in ("auroc", "f1", "precision", "recall"):
+        rows = pooled[pooled["metric"] == metric]
+        assert drawn[metric][0] == pytest.approx(rows["value"].mean())
+        # Seeds and folds that are drawn too leave at least the spread over patients of two models together.
+        low, high = np.percentile(drawn[metric][1:], [2.5, 97.5])
+        assert low < rows["value"].mean() < high
+        assert high - low > 0.6 * (rows["high"] - rows["low"]).mean()
+
+
+def test_one_seed_drawn_twice_is_that_seed(tmp_path):
+    """With two seeds of known metrics a draw is of the one, of the other, or their mean."""
+    predictions, stays = held_out_of(tmp_path, (0,))
+    held_out = predictions[predictions["split"] == "test"].merge(stays, on="stay_id")
+    wrong = held_out.assign(seed=1, p_death=1 - held_out["label"])
+    right = held_out.assign(p_death=held_out["label"])
+    both = pd.concat([right, wrong], ignore_index=True)
+    decisions = fit_decisions(predictions)
+    drawn = drawn_metrics(both, pd.concat([decisions, decisions.assign(seed=1)]), 300)["auroc"]
+    assert drawn[0] == 0.5
+    assert set(np.unique(drawn[1:][~np.isnan(drawn[1:])])) == {0.0, 0.5, 1.0}
+
+
 @pytest.mark.parametrize(
-    ("auroc", "verdict"),
-    [
-        ((0.90, 0.88, 0.92), SUPPORTED),  # all above 0.9094 - 0.05
-        ((0.88, 0.84, 0.93), CANNOT_TELL),
-        ((0.80, 0.76, 0.85), NOT_SUPPORTED),
-    ],
+    ("shift", "verdict"), [(0.6, SUPPORTED), (0.0, NOT_SUPPORTED)], ids=["perfect", "as good as a coin"]
 )
-def test_published_performance(verdicts, auroc, verdict):
-    row = of(verdicts(auroc=auroc), 1, "AUROC").iloc[0]
+def test_published_performance(tmp_path, shift, verdict):
+    predictions, stays = held_out_of(tmp_path, (0,))
+    noise = np.random.default_rng(3).random(len(predictions)) * 0.3
+    predictions["p_death"] = 0.1 + shift * predictions["label"] + noise
+    questions = list(performance_questions(predictions, stays, 200))
+    rows = pd.DataFrame([question.row("lstm", "") for question in questions])
+    row = rows[rows["effect"] == "held-out AUROC"].iloc[0]
     assert row["verdict"] == verdict
     assert (row["published"], row["none"]) == (0.9094, 0.5)
-    assert (row["value"], row["low"], row["high"]) == auroc
-    assert (row["n_stays"], row["n_patients"]) == (200, 180)
+    assert (row["n_stays"], row["n_patients"]) == (80, 40)
+    assert len(rows) == 4
 
 
 def test_seeds_are_pooled_by_their_widest_interval():
@@ -145,7 +196,7 @@ def test_seeds_are_pooled_by_their_widest_interval():
         {"fold": None, "metric": "auroc", "value": 0.6, "low": 0.5, "high": 0.95},
         {"fold": 0, "metric": "auroc", "value": 0.1, "low": 0.0, "high": 1.0},
     ]
-    auroc = pooled(pd.DataFrame(rows))["auroc"]
+    auroc = pooled_auroc(pd.DataFrame(rows))
     assert (auroc.value, auroc.low, auroc.high) == pytest.approx((0.7, 0.5, 0.95))
 
 

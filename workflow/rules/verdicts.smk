@@ -2,7 +2,7 @@
 
 The models of the null cohort pass through the rules train, evaluate, attack and susceptibility, with the first mode.
 
-INPUT   R/models/<model>/metrics.parquet, R/susceptibility/<model>/<mode>/*, R/attacks/<model>/<mode>/*/outcomes and
+INPUT   R/models/<model>/metrics.parquet and predictions, R/susceptibility/<model>/<mode>/*, R/attacks/<model>/<mode>/*/outcomes and
         perturbations .parquet, the checkpoints, R/features/features.parquet, R/extract/*, R/folds/folds.parquet
 OUTPUT  R/null_cohort/: measurements and features .parquet, the hours of each stay in random order
         R/susceptibility/: verdicts, stability and transfer .parquet
@@ -51,6 +51,7 @@ rule verdicts:
         },
         stays=f"{R}/extract/stays.parquet",
         metrics=expand(f"{R}/models/{{model}}/metrics.parquet", model=MODELS),
+        predictions=expand(f"{FOLD_DIR}/predictions.parquet", **ALL_FOLDS),
         outcomes=expand(f"{ATTACK_DIR}/outcomes.parquet", **ALL_ATTACKS),
     output:
         f"{R}/susceptibility/verdicts.parquet",

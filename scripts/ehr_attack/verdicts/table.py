@@ -8,7 +8,7 @@ import pandas as pd
 from ehr_attack.schemas import VERDICTS
 from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.variables import Variable
-from ehr_attack.verdicts.performance import no_skill, performance_questions, pooled
+from ehr_attack.verdicts.performance import no_skill, performance_questions, pooled_auroc
 from ehr_attack.verdicts.places import direction_questions, laboratory_questions, rank_questions
 from ehr_attack.verdicts.small_changes import change_questions, read_attempts
 from ehr_attack.verdicts.sums import read_sums
@@ -31,10 +31,11 @@ def write_verdicts(
 ) -> None:
     """Write VERDICTS, sorted by claim, then in the order of models and modes.
 
-    files: by name, the tables `metrics` of each of `models`; `variables`, `hours`, `replicates` of each of `models`,
-    with each of `modes`; `outcomes` likewise, of all seeds and folds; `null_hours`, `null_variables`,
-    `null_replicates` of each of `null_models`; `stays`. null_models: model -> its label on the null cohort; its tables
-    are of the first mode. variables: of the run, of `profile`. Raises UserError when a table is missing.
+    files: by name, the tables `metrics` of each of `models`, and `predictions` of each, of all seeds and folds;
+    `variables`, `hours`, `replicates` of each of `models`, with each of `modes`, and `outcomes` likewise, of all seeds
+    and folds; `null_hours`, `null_variables`, `null_replicates` of each of `null_models`; `stays`. null_models: model
+    -> its label on the null cohort; its tables are of the first mode. variables: of the run, of `profile`. Raises
+    UserError when a table is missing.
     """
     stays = read_frame(files["stays"][0], ["stay_id", "subject_id"])
     subjects = stays.set_index("stay_id")["subject_id"]
@@ -42,12 +43,14 @@ def write_verdicts(
     nulls = {
         model: read_sums(*(files[f"null_{name}"][number] for name in _SUMS)) for number, model in enumerate(null_models)
     }
+    per_model = len(files["predictions"]) // max(1, len(models))
     per_map = len(files["outcomes"]) // max(1, len(models) * len(modes))
     rows: list[dict[str, Any]] = []
     for number, model in enumerate(models):
-        metrics = read_frame(files["metrics"][number])
-        hindrance = no_skill(model, pooled(metrics))
-        rows += [question.row(model, "", hindrance) for question in performance_questions(metrics)]
+        hindrance = no_skill(model, pooled_auroc(read_frame(files["metrics"][number])))
+        predictions = _unseen(files["predictions"][number * per_model : (number + 1) * per_model])
+        performance = performance_questions(predictions, stays, resamples)
+        rows += [question.row(model, "", hindrance) for question in performance]
         for place, mode in enumerate(modes):
             at = number * len(modes) + place
             sums = read_sums(*(files[name][at] for name in _SUMS))
@@ -62,3 +65,9 @@ def write_verdicts(
             rows += [question.row(model, mode, hindrance) for question in questions]
     table = pd.DataFrame(rows, columns=VERDICTS.names)
     write_frame(table.sort_values("claim", kind="stable", ignore_index=True), out, VERDICTS)
+
+
+def _unseen(paths: Sequence[str]) -> pd.DataFrame:
+    """The predictions of the stays that a model was not trained on."""
+    parts = (read_frame(path) for path in paths)
+    return pd.concat([part[part["split"] != "train"] for part in parts], ignore_index=True)
