@@ -48,7 +48,7 @@
     const layout = {
       ...figure.layout,
       paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: colour("--soft"),
+      plot_bgcolor: colour("--line"),
       font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
       hoverlabel: { ...figure.layout.hoverlabel, bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
     };
