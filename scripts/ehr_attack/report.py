@@ -85,54 +85,84 @@ def build_report(
     stems = (*names.all_tables(models, modes), *(names.MISTAKE_TABLES if made else ()))
     read = {stem: _read(tables / f"{stem}.csv") for stem in stems}
     shown_config = page.public_config(config)
-    pairs = [(model, mode) for model in models for mode in modes]
-    shown_attacks = [
-        sections.attack_section(
-            read, figures, model, mode, live=place < _MOST_LIVE_ATTACKS, compact=place >= _MOST_SHARP_ATTACKS
-        )
-        for place, (model, mode) in enumerate(pairs)
-    ]
-    live = any(part["live"] for attack in shown_attacks for part in attack["directions"])
-    context = _cohort(read) | {
+    attacks = _attacks(read, figures, models, modes)
+    context = {
+        **_cohort(read),
+        **_paper(read),
+        **_answers(read, figures, models, modes),
+        **_mistakes(read, figures, made=made),
+        **_scripts(live=any(part["live"] for attack in attacks for part in attack["directions"])),
         "flow_figure": sections.flow_figure(figures, read["cohort_flow"]),
         "config": shown_config,
         "config_yaml": yaml.safe_dump(shown_config, sort_keys=False, allow_unicode=True),
         "provenance": provenance,
         "caveats": _caveats(read, config),
         "models": [model_sections.model_section(read, figures, model, tuned) for model in models],
-        "attacks": shown_attacks,
-        "comparison": model_sections.comparison_rows(read["published_comparison"]),
-        "protocol": sections.protocol_rows(read["paper_protocol"]),
-        "claims": sections.claim_rows(read["paper_claims"]),
-        "ranks": sections.rank_rows(read["rank_comparison"]),
-        "mistakes": mistake_sections.mistake_rows(read["audit_of_mistakes"]) if made else [],
-        "mistake_figure": mistake_sections.mistake_figure(figures) if made else None,
-        "mistake_metrics": mistake_sections.METRICS,
-        "mistake_map_labels": mistake_sections.MAP_LABELS,
+        "subgroup_metrics": model_sections.SUBGROUP_METRICS,
+        "attacks": attacks,
+        "mode_words": findings.MODE_WORDS,
+        "check_labels": sections.CHECK_LABELS,
+        "baselines": sections.baseline_rows(read["attack_summary"]),
+        "matched_mode": matched(modes) or "",
         "patient_figures": [
             sections.patient_image(Path(path), compact=place >= len(names.DIRECTIONS) * _MOST_SHARP_ATTACKS)
             for place, path in enumerate(patient_figures or ())
         ],
         "downloads": page.embed_tables([tables / f"{stem}.csv" for stem in read]),
+    }
+    write_text(_environment().get_template("report.html.j2").render(context), out)
+
+
+def _attacks(read: sections.Tables, figures: Path, models: Sequence[str], modes: Sequence[str]) -> list[dict[str, Any]]:
+    """The sections of all attacks; the first ones are shown in more detail."""
+    pairs = [(model, mode) for model in models for mode in modes]
+    return [
+        sections.attack_section(
+            read, figures, model, mode, live=place < _MOST_LIVE_ATTACKS, compact=place >= _MOST_SHARP_ATTACKS
+        )
+        for place, (model, mode) in enumerate(pairs)
+    ]
+
+
+def _paper(read: sections.Tables) -> dict[str, Any]:
+    return {
+        "comparison": model_sections.comparison_rows(read["published_comparison"]),
         "compared_metrics": model_sections.COMPARED_METRICS,
-        "subgroup_metrics": model_sections.SUBGROUP_METRICS,
         "study_labels": model_sections.STUDY_LABELS,
-        "mode_words": findings.MODE_WORDS,
-        "check_labels": sections.CHECK_LABELS,
-        "baselines": sections.baseline_rows(read["attack_summary"]),
-        "matched_mode": matched(modes) or "",
+        "protocol": sections.protocol_rows(read["paper_protocol"]),
+        "claims": sections.claim_rows(read["paper_claims"]),
+        "ranks": sections.rank_rows(read["rank_comparison"]),
+    }
+
+
+def _answers(read: sections.Tables, figures: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str, Any]:
+    return {
         "verdicts": verdict_sections.verdict_rows(read["verdicts"], models, modes),
         "badges": verdict_sections.BADGES,
         "agreement": verdict_sections.agreement_rows(read["stability"]),
         "agreement_figures": verdict_sections.agreement_figures(figures),
         "transfer": sections.records(read["transfer"]),
+    }
+
+
+def _mistakes(read: sections.Tables, figures: Path, *, made: bool) -> dict[str, Any]:
+    return {
+        "mistakes": mistake_sections.mistake_rows(read["audit_of_mistakes"]) if made else [],
+        "mistake_figure": mistake_sections.mistake_figure(figures) if made else None,
+        "mistake_metrics": mistake_sections.METRICS,
+        "mistake_map_labels": mistake_sections.MAP_LABELS,
+    }
+
+
+def _scripts(*, live: bool) -> dict[str, Any]:
+    """What runs in the page; live: plotly too, since there are maps for it to draw."""
+    return {
         "live": live,
         "map_measures": interactive.MEASURES,
         "script": interactive.page_script(),
         "plotly": interactive.packed_plotly() if live else "",
         "allowed_scripts": interactive.allowed_scripts(live=live),
     }
-    write_text(_environment().get_template("report.html.j2").render(context), out)
 
 
 def _environment() -> jinja2.Environment:
