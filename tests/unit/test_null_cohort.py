@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ehr_attack.attacks.events import load_events
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
 from ehr_attack.null_cohort import null_models
@@ -100,6 +101,13 @@ def test_measurements_keep_their_minute_and_values(original, null):
     np.testing.assert_allclose(both["hours"] % 1, both["hours_new"] % 1, atol=1e-9)
     moved = np.floor(both.loc[inside, "hours"]) != np.floor(both.loc[inside, "hours_new"])
     assert moved.mean() > 0.7
+
+
+def test_recorded_values_and_features_belong_together_to_the_last_bit(null):
+    """Modes that change recorded values ask for it."""
+    tensor = load_tensor(null / "features.parquet", NAMES, WINDOW)
+    events = load_events(null / "measurements.parquet", tensor.stay_ids, tensor.n_hours, NAMES, WINDOW)
+    np.testing.assert_array_equal(events.means().astype(np.float32), tensor.values)
 
 
 def test_the_same_records_give_the_same_bytes(original, null, tmp_path):
