@@ -111,6 +111,18 @@ def test_only_the_owner_may_read(written: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_folder_that_is_there_keeps_its_mode(
+    small: SmallRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    stay = ["--stay", str(FIRST_ID), "--alternatives", "0", "--device", "cpu"]
+    with caplog.at_level("WARNING"):
+        assert main(["screen", "--run", str(small.folder), *stay, "--out", str(shared)]) == 0
+    assert shared.stat().st_mode & 0o777 == 0o755 and "open to other users" in caplog.text
+    assert (shared / "screen.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_logs_and_the_description_hold_nothing_of_a_patient(
     small: SmallRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 """Files about single patients: for their owner only, under their name only when they are whole."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +9,22 @@ from typing import Any
 from ehr_attack.errors import UserError
 from ehr_attack.storage import atomic_path
 
-_FOLDER, _FILE = 0o700, 0o600
+_log = logging.getLogger(__name__)
+_FOLDER, _FILE, _OTHERS = 0o700, 0o600, 0o077
 
 
 def make_private(folder: Path) -> None:
-    """Make `folder`, or make it its owner's alone. Raises UserError when that is not possible."""
+    """Make `folder`, and what is missing of the path to it, for the owner only; one that is there stays as it is.
+
+    Raises UserError when that is not possible.
+    """
     try:
-        folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
-        os.chmod(folder, _FOLDER)
+        for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            path.mkdir(mode=_FOLDER)
+        if folder.stat().st_mode & _OTHERS:
+            _log.warning("%s is open to other users; the files written there are for their owner only.", folder)
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be made a folder for its owner only ({error.strerror}). Choose another one with --out."
-        ) from error
+        raise UserError(f"{folder}: cannot be made ({error.strerror}). Choose another folder with --out.") from error
 
 
 def write_private(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,7 +1,7 @@
 """The stays to look at, with the models that look at them: of the run, or new ones."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from ehr_attack.screening.records import Records, read_records
 
 HELD_OUT, NEW_RECORDS = "held-out stays", "new records"
 _Ints = npt.NDArray[np.int64]
+_STAYS_A_READING = 2048
+"""Recorded values of so many stays are held at once: each reading goes through the whole file."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,40 @@ class Source:
         wanted = np.flatnonzero(np.isin(features.stay_ids, self.stay_ids))
         for fold, checkpoint in self.models.checkpoints.items():
             of_fold = wanted[self._cohort.folds[wanted] == fold]
-            for start in range(0, len(of_fold), size):
-                rows = of_fold[start : start + size]
-                ids, values, n_hours = features.stay_ids[rows], features.values[rows], features.n_hours[rows]
-                names = self._cohort.variable_names
-                events = load_events(self._measurements, ids, n_hours, names, values.shape[1]) if with_events else None
-                yield StayBatch({fold: checkpoint}, ids, values, features.carry_in[rows], n_hours, events)
+            for block in _parts(of_fold, _STAYS_A_READING):
+                events = self._recorded(block) if with_events else None
+                for place in _parts(np.arange(len(block)), size):
+                    rows = block[place]
+                    yield StayBatch(
+                        {fold: checkpoint},
+                        features.stay_ids[rows],
+                        features.values[rows],
+                        features.carry_in[rows],
+                        features.n_hours[rows],
+                        None if events is None else _some_of(events, place),
+                    )
+
+    def _recorded(self, rows: _Ints) -> Events:
+        """The recorded values of some stays of the cohort."""
+        assert self._cohort is not None
+        features = self._cohort.features
+        ids, n_hours, window = features.stay_ids[rows], features.n_hours[rows], features.values.shape[1]
+        return load_events(self._measurements, ids, n_hours, self._cohort.variable_names, window)
+
+
+def _parts(rows: _Ints, size: int) -> Iterator[_Ints]:
+    """`rows` in pieces of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _some_of(events: Events, stays: _Ints) -> Events:
+    """The events of some of the stays, padded to the one of these that has the most."""
+    size = max(1, int(events.real[stays].sum(axis=1).max(initial=0)))
+    arrays: dict[str, Any] = {
+        name: value[stays, :size] for name, value in vars(events).items() if isinstance(value, np.ndarray)
+    }
+    return replace(events, **arrays)
 
 
 def open_source(
