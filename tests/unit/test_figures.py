@@ -287,6 +287,13 @@ class TestTradeoff:
         assert [ring.get_ydata()[0] for ring in rings] == [0.2], "fewer than ten selected stays have no ring"
         assert "λ = 0.1" in text and "λ = 0.2" not in text and "No attack succeeded" in text
 
+    def test_a_mode_without_lambda_is_a_point(self) -> None:
+        row = {"lambda": [np.nan], "n_succeeded": 50, "n_patients": 40, "n_selected": 50, "direction": "0_to_1"}
+        sizes = {f"{name}_{part}": 0.1 for name in ("mp", "ap", "pp") for part in ("q25", "median", "q75")}
+        with use_style("paper"):
+            figure = tradeoff.tradeoff_figure(pd.DataFrame(row | sizes))
+            assert "λ = " not in words(figure) and len(figure.axes[0].lines[0].get_xdata()) == 1
+
 
 class TestAgreement:
     def test_pairs_stand_both_ways_round(self, drawn: RunFiles) -> None:

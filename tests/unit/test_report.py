@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ehr_attack import findings, page
+from ehr_attack import findings, page, schemas
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import SEQUENTIAL, new_figure, use_style
 from ehr_attack.provenance import provenance
-from ehr_attack.storage import write_csv
+from ehr_attack.storage import read_frame, write_csv, write_frame
 from ehr_attack.summaries import mistakes
 from ehr_attack.summaries.claims import LATE_SHARE
 from report_builder import MadeUpRun, RunFiles, identifiers, make_report, place_figures, write_tables
@@ -307,6 +307,24 @@ class TestMaps:
         scenario = MadeUpRun(stays=60, deaths=6, successes={"0_to_1": 6, "1_to_0": 0}, modes=("ista",), hours=6)
         html = make_report(tables_of(scenario, tmp_path))
         assert 'id="plotly"' not in html and len(html) < 1_000_000
+
+
+class TestModesWithoutLambda:
+    def test_they_have_one_policy_and_one_point_of_the_bargain(self, tmp_path: Path) -> None:
+        scenario = MadeUpRun(stays=120, deaths=50, successes={"0_to_1": 60, "1_to_0": 40}, modes=("fmn_l1",), hours=6)
+        files = scenario.write(tmp_path / "run")
+        for name, schema in (("cells", schemas.CELLS), ("variables", schemas.VARIABLES), ("hours", schemas.HOURS)):
+            path = files.measure("lstm", "fmn_l1", name)
+            write_frame(read_frame(path).query("policy == 'selected'"), path, schema)
+        path = files.measure("lstm", "fmn_l1", "tradeoff")
+        write_frame(read_frame(path).iloc[[1, 4]].assign(**{"lambda": np.nan}), path, schemas.TRADEOFF)
+        write_tables(files, scenario.profile)
+        place_figures(files)
+        section = make_report(files).partition('<section id="susceptibility">')[2].partition("</section>")[0]
+        row = re.search(r"<tr><td class=\"num\"><b>1 \(1 to \d+\)</b>.*?</tr>", section, flags=re.S)
+        assert row and row[0].count(f'<td class="num">{page.NOTHING}</td>') == 2, "no rank of another policy"
+        tradeoff = pd.read_csv(files.tables / "susceptibility_tradeoff_lstm_fmn_l1.csv")
+        assert tradeoff["lambda"].isna().all() and tradeoff["mp_median"].notna().all()
 
 
 class TestDownloads:
