@@ -145,17 +145,19 @@ def m_out_of_n_interval(
 ) -> tuple[_Floats, _Floats]:
     """The 95 % interval of a statistic that the ordinary bootstrap fails on, such as a maximum; (...,) each.
 
-    estimate: of all n patients, (...,). samples: of m patients drawn with replacement, (draws, ...), for each size m of
-    `sizes`, the largest last. The errors of the largest size stand for those of n, scaled by (m / n)^b with the rate b
-    of `convergence_rates` (Politis, Romano & Wolf 1999, ch. 8; with replacement: Bickel, Götze & van Zwet 1997). The
-    statistic cannot be negative: nor can its interval, which is widened to hold the estimate, since that of a sum of
-    maxima is always too small and may lie below. NaN where nothing was measured in any draw; single such draws are left
-    out.
+    estimate: of all n patients, (...,), not negative. samples: of m patients drawn with replacement, (draws, ...), for
+    each size m of `sizes`, the largest last. The errors of the largest size stand for those of n, scaled by (m / n)^b
+    with the rate b of `convergence_rates` (Politis, Romano & Wolf 1999, ch. 8; with replacement: Bickel, Götze & van
+    Zwet 1997). A maximum is too small, and a smaller sample's is smaller still: that moves the upper end up, but not
+    the lower one, which takes the spread of the resamples about their median alone: the bias of a sum of maxima
+    vanishes faster than its spread; scaled alike, it would put the whole interval above the estimate. NaN where nothing
+    was measured in any draw; single such draws are left out.
     """
-    rates = convergence_rates([_without_gaps(sample, estimate) for sample in samples], sizes)
+    scale = (sizes[-1] / n) ** convergence_rates([_without_gaps(sample, estimate) for sample in samples], sizes)
     low, high = percentile_interval(samples[-1] - estimate)
-    scale = (sizes[-1] / n) ** rates
-    return np.clip(estimate - scale * high, 0.0, estimate), np.maximum(estimate - scale * low, estimate)
+    middle = np.median(_without_gaps(samples[-1], estimate) - estimate, axis=0)
+    below, above = np.maximum(high, high - middle), -np.minimum(low, 0.0)
+    return np.clip(estimate - scale * below, 0.0, estimate), estimate + scale * above
 
 
 def _without_gaps(sample: _Floats, estimate: _Floats) -> _Floats:

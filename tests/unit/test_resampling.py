@@ -82,13 +82,18 @@ def maximum_times_share(values):
     return values.max(axis=1) * (values > 0).mean(axis=1)
 
 
-def coverage(statistic, truth, share, n, repetitions, draws=200):
+def summed_over_cells(values):
+    return (values.max(axis=1) * (values > 0).mean(axis=1)).sum(axis=-1)
+
+
+def coverage(statistic, truth, share, shape, repetitions, draws=200):
     """Share of the intervals, ours and the ordinary bootstrap's, that hold the truth: uniform changes of a share."""
     random = np.random.default_rng(4)
     ours = ordinary = 0
+    n = shape[0]
     sizes = resample_sizes(n)
     for _ in range(repetitions):
-        values = np.where(random.random(n) < share, random.random(n), 0.0)
+        values = np.where(random.random(shape) < share, random.random(shape), 0.0)
         samples = [statistic(values[random.integers(0, n, (draws, m))])[:, None] for m in sizes]
         (low,), (high,) = m_out_of_n_interval(statistic(values[None]), samples, sizes, n)
         ours += low <= truth <= high
@@ -100,12 +105,19 @@ def coverage(statistic, truth, share, n, repetitions, draws=200):
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_intervals_of_a_maximum_cover_it_where_the_ordinary_bootstrap_never_does(share):
     """Uniform on [0, 1]: the maximum of the population is 1, which no resample of a sample reaches."""
-    ours, ordinary = coverage(maximum, 1.0, share, n=400, repetitions=200)
+    ours, ordinary = coverage(maximum, 1.0, share, (400,), repetitions=200)
     assert ordinary == 0.0
     assert ours >= 0.9
 
 
 def test_intervals_of_susceptibility_cover_it():
     """S = 1 x 0.3: its error is mostly that of the share, so that its rate is that of a mean."""
-    ours, _ = coverage(maximum_times_share, 0.3, 0.3, n=400, repetitions=200)
+    ours, _ = coverage(maximum_times_share, 0.3, 0.3, (400,), repetitions=200)
     assert ours >= 0.9
+
+
+def test_intervals_of_a_sum_of_maxima_cover_it_where_the_ordinary_bootstrap_fails():
+    """Forty cells: each maximum is a little too small, and all of them together by more than the sum scatters."""
+    ours, ordinary = coverage(summed_over_cells, 4.0, 0.1, (200, 40), repetitions=60, draws=100)
+    assert ordinary < 0.7
+    assert ours >= 0.93

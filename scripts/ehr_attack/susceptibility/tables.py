@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.resampling import INTERVAL_PERCENTILES, m_out_of_n_interval, percentile_interval
-from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, SUMS_BY_MODEL, VARIABLE_AXIS
+from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, VARIABLE_AXIS
 from ehr_attack.susceptibility.design import Design, Weights
 from ehr_attack.susceptibility.measures import MINIMUM_STAYS, CellMeasures
 from ehr_attack.susceptibility.measuring import Key
@@ -98,7 +98,9 @@ class Estimates:
         samples = [np.where(self._counted[0], fields[name], np.nan) for fields in self._measures.smaller]
         if over is not None:
             estimate, samples = summed(estimate, over - 1), [summed(sample, over) for sample in samples]
-        return m_out_of_n_interval(estimate, samples, self._weights.sizes, self._weights.n_patients)
+        low, high = m_out_of_n_interval(estimate, samples, self._weights.sizes, self._weights.n_patients)
+        # No maximum of the population lies below one of a sample of it.
+        return (np.where(np.isnan(low), np.nan, estimate) if name == "gmp" else low), high
 
 
 def summed(values: _Floats, axis: int) -> _Floats:
@@ -142,18 +144,20 @@ def sum_table(of: MeasuredDirection, recorded: _Bools, axis: str) -> pd.DataFram
 
 def model_table(of: MeasuredDirection, recorded: _Bools, seeds: _Array, folds: _Array) -> pd.DataFrame:
     """SUMS_BY_MODEL of one direction; seeds, folds: the names of their places."""
+    seed_names = np.array([seeds[seed] for seed, _ in of.columns[1:]], dtype=np.int64)
+    fold_names = np.array([np.nan if fold is None else folds[fold] for _, fold in of.columns[1:]], dtype=np.float64)
     parts = []
     for key in of.measures:
         estimates = Estimates(of, key)
         for axis, over in _AXES.items():
-            sizes = _sizes(of, key, recorded, axis)
-            sums = {name: summed(estimates.cells(name), over) for name in ("s", "s_q95")}
-            for index, (seed, fold) in enumerate(of.columns[1:], start=1):
-                columns = dict(zip(SIZES, sizes[index].T, strict=True)) | {n: s[index] for n, s in sums.items()}
-                part = pd.DataFrame({"name": [str(name) for name in of.names(axis)]} | columns)
-                part = part.assign(axis=axis, seed=seeds[seed], fold=np.nan if fold is None else folds[fold])
-                parts.append(part.astype({"fold": "Int32"}).assign(policy=key[0], basis=key[1], **of.label))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=SUMS_BY_MODEL.names)
+            names = np.asarray([str(name) for name in of.names(axis)])
+            columns = {"name": np.tile(names, len(seed_names)), "seed": np.repeat(seed_names, len(names))}
+            columns["fold"] = np.repeat(fold_names, len(names))
+            sizes = _sizes(of, key, recorded, axis)[1:]
+            columns |= {name: sizes[:, :, place].ravel() for place, name in enumerate(SIZES)}
+            columns |= {name: summed(estimates.cells(name), over)[1:].ravel() for name in ("s", "s_q95")}
+            parts.append(pd.DataFrame(columns).assign(axis=axis, policy=key[0], basis=key[1], **of.label))
+    return pd.concat(parts, ignore_index=True).astype({"fold": "Int32"})
 
 
 def replicate_tables(of: MeasuredDirection) -> Iterator[pd.DataFrame]:
