@@ -141,10 +141,10 @@ def in_population(flip: Mapping[str, Any]) -> str:
     costs = flip["population"]
     if costs is None:
         return ""
-    share = percent(costs["share_no_more"]) if costs["share_no_more"] else "none"
+    share = f"at least {percent(costs['share_no_more'])}" if costs["share_no_more"] else "none that is known"
     return (
-        f"Of the {costs['n_attacked']:,} stays of the run that were attacked in this direction, {share} were flipped "
-        "by as little or less."
+        f"Of the {costs['n_attacked']:,} stays of the run that were attacked in this direction, as little or less flipped "
+        f"{share}."
     )
 
 
