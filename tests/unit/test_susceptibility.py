@@ -425,6 +425,31 @@ def test_changes_of_another_run_are_refused(tmp_path):
     assert not (tmp_path / "cells.parquet").exists() and not list(tmp_path.glob(".changes*"))
 
 
+@pytest.mark.parametrize("spoilt", ["missing", "no column", "other stays"])
+def test_features_that_do_not_fit_are_refused(tmp_path, spoilt):
+    run = made_run(np.random.default_rng(2), 12)
+    arguments = run.write(tmp_path)
+    features = read_parquet(arguments["features"])
+    if spoilt == "missing":
+        Path(arguments["features"]).unlink()
+    elif spoilt == "no column":
+        write_parquet(features.drop(["v1"]), arguments["features"])
+    else:
+        write_parquet(features.set_column(0, "stay_id", [features["stay_id"].to_numpy() + 1]), arguments["features"])
+    out = {name: str(tmp_path / "out" / f"{name}.parquet") for name in TABLES}
+    with pytest.raises(UserError, match=r"features\.parquet"):
+        analyse_attacks(**arguments, resamples=0, out=out)
+
+
+def test_attacks_on_stays_that_were_not_extracted_are_refused(tmp_path):
+    run = made_run(np.random.default_rng(2), 12)
+    arguments = run.write(tmp_path)
+    write_parquet(read_parquet(arguments["stays"]).slice(1), arguments["stays"])
+    out = {name: str(tmp_path / "out" / f"{name}.parquet") for name in TABLES}
+    with pytest.raises(UserError, match="missing from the extracted stays"):
+        analyse_attacks(**arguments, resamples=0, out=out)
+
+
 def test_what_a_killed_job_left_is_removed(tmp_path):
     left = tmp_path / "out" / ".changes.killed" / "0_0"
     left.parent.mkdir(parents=True)

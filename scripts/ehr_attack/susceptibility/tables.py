@@ -45,7 +45,10 @@ class MeasuredDirection:
 
 
 class Estimates:
-    """Values of one direction, policy and basis with their intervals: null where a cell is not measured."""
+    """Values of one direction, policy and basis with their intervals: null where a cell is not measured.
+
+    enough: whether there are draws, and ten patients to draw from; there is no interval otherwise.
+    """
 
     def __init__(self, of: MeasuredDirection, key: Key) -> None:
         measures = of.measures[key]
