@@ -71,6 +71,13 @@ class TestNames:
         stems = set(names.patient_figures("lstm", "ista"))
         assert {path.name for path in drawn.private.iterdir()} == {f"{s}.{e}" for s in stems for e in ("svg", "png")}
 
+    def test_each_has_a_caption_for_the_report_of_snakemake(self, project_dir: Path) -> None:
+        stems = {*names.COHORT_FIGURES, *names.AGREEMENT_FIGURES, *names.MISTAKE_FIGURES, *names.tuning_figures("lstm")}
+        stems |= {*names.model_figures("lstm"), *names.attack_figures("lstm", "ista")}
+        kinds = {stem.partition("_")[0] for stem in stems}
+        captions = {kind: project_dir / f"workflow/report/{kind}.rst" for kind in kinds}
+        assert len(kinds) > 15 and all(len(path.read_text(encoding="utf-8")) > 60 for path in captions.values())
+
     def test_the_snakefile_can_import_them_without_heavy_packages(self, project_dir: Path) -> None:
         code = (
             "import sys, ehr_attack.figures.names; "

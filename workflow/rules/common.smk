@@ -140,6 +140,36 @@ def drawn(folder, stem, **labels):
     return [captioned, f"{R}/{folder}/{stem}.png"]
 
 
+# The tables that go into Snakemake's own report too.
+CAPTIONED = [
+    *("cohort_flow", "cohort", "missingness", "model_metrics", "published_comparison"),
+    *("attack_summary", "verdicts", "rank_comparison", "paper_claims", "stability"),
+]
+
+
+def tabled(stem):
+    """A table, with a caption where it has one."""
+    path = f"{R}/tables/{stem}.csv"
+    if stem not in CAPTIONED:
+        return path
+    return report(path, caption=f"../report/{stem}.rst", category="Tables", labels={"table": stem.replace("_", " ")})
+
+
+def null_profile(wildcards):
+    """The hours of the same attack on the model's null, where there is one."""
+    if wildcards.mode != MAPPED_MODES[0] or wildcards.model not in NULL_MODELS:
+        return {}
+    folder = SUSCEPTIBILITY_DIR.format(model=NULL_MODELS[wildcards.model], mode=wildcards.mode)
+    return {"null_hours": f"{folder}/hours.parquet"}
+
+
+def source_digests():
+    """What tells that the source's tables have changed, by table where they are files."""
+    if FROM_SERVER or KIND == "synthetic":
+        return {"tables": source_digest(None)}
+    return {table: data_digest(path) for table, path in sorted(EXTERNAL_TABLES.items())}
+
+
 def of_all_maps(file, modes=None):
     """A susceptibility table of every model and mode."""
     return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=MODELS, mode=modes or MAPPED_MODES)

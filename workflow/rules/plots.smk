@@ -104,14 +104,6 @@ rule plot_tuning:
         "../../scripts/plot_tuning.py"
 
 
-def null_profile(wildcards):
-    """The hours of the same attack on the model's null, where there is one."""
-    if wildcards.mode != MAPPED_MODES[0] or wildcards.model not in NULL_MODELS:
-        return {}
-    folder = SUSCEPTIBILITY_DIR.format(model=NULL_MODELS[wildcards.model], mode=wildcards.mode)
-    return {"null_hours": f"{folder}/hours.parquet"}
-
-
 rule plot_attack:
     input:
         unpack(null_profile),

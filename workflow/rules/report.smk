@@ -8,13 +8,6 @@ OUTPUT  R/report/index.html
 STAGES_TOLD = ["extract", "features", "folds", "train", "evaluate", "attack", "susceptibility", "tables"]
 
 
-def source_digests():
-    """What tells that the source's tables have changed, by table where they are files."""
-    if FROM_SERVER or KIND == "synthetic":
-        return {"tables": source_digest(None)}
-    return {table: data_digest(path) for table, path in sorted(EXTERNAL_TABLES.items())}
-
-
 rule report:
     input:
         tables=expand(f"{R}/tables/{{stem}}.csv", stem=names.all_tables(MODELS, MAPPED_MODES)),

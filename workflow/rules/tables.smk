@@ -6,20 +6,6 @@ INPUT   R/extract/stays.parquet, cohort_flow.json, R/features/features.parquet, 
 OUTPUT  R/tables/*.csv
 """
 
-# The tables that go into Snakemake's own report too.
-CAPTIONED = [
-    *("cohort_flow", "cohort", "missingness", "model_metrics", "published_comparison"),
-    *("attack_summary", "verdicts", "rank_comparison", "paper_claims", "stability"),
-]
-
-
-def tabled(stem):
-    """A table, with a caption where it has one."""
-    path = f"{R}/tables/{stem}.csv"
-    if stem not in CAPTIONED:
-        return path
-    return report(path, caption=f"../report/{stem}.rst", category="Tables", labels={"table": stem.replace("_", " ")})
-
 
 rule tables:
     input:
