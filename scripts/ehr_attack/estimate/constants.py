@@ -44,8 +44,10 @@ SNAKEMAKE_MEMORY, LIGHT_MEMORY = 350 * MB, 230 * MB
 TRAIN_MEMORY, ATTACK_MEMORY = 510 * MB, 490 * MB
 LOAD_BYTES_A_CELL = 15.0
 PREPARE_BYTES_A_CELL = {"forward": 35.0, "linear": 100.0}
-STACK_BYTES_A_CELL = 20.0
 MERGE_BYTES_A_CHANGE, SUSCEPTIBILITY_BYTES_A_CHANGE = 210.0, 140.0
+SUSCEPTIBILITY_MEMORY, BYTES_A_STAY_AND_RESAMPLE = 360 * MB, 31.0
+"""Changes are streamed there; each attacked stay has a weight in every resample (make bench-susceptibility)."""
+
 DUCKDB_MEMORY, SORT_BYTES_A_ROW, GROUP_BYTES_A_ROW = 260 * MB, 120.0, 205.0
 """DuckDB sorts what a table keeps, and the audit groups the rows of all of them (205 bytes each of 2.5 million staged
 rows); what is beyond the limit of `source.memory_mb` goes to a temporary folder beside the results."""
@@ -62,7 +64,7 @@ STARTS = {
 
 LOAD_SECONDS_A_CELL = 3.0e-7
 EVALUATE_SECONDS_A_GROUP, EVALUATE_SECONDS_A_STAY = 2.2e-3, 0.56e-6
-MERGE_SECONDS_A_CHANGE, SUSCEPTIBILITY_SECONDS_A_CHANGE, RESAMPLE_SECONDS_A_CELL = 1.3e-6, 1.3e-6, 6.0e-9
+MERGE_SECONDS_A_CHANGE, SUSCEPTIBILITY_SECONDS_A_CHANGE, RESAMPLE_SECONDS_A_CELL = 1.3e-6, 1.5e-6, 2.2e-5
 
 TRANSFER_SECONDS_A_PAIR = 0.1
 """Seconds to put the changes of one model, mode and fold on another model."""

@@ -13,14 +13,15 @@ class LateCosts(RuleCosts):
     def susceptibility(self) -> RuleEstimate:
         """The measures with their intervals, which every resample of patients makes anew."""
         changes = self._changes_of_a_fold * self.work.trainings
-        stacked = self.work.attacked() * self.work.trainings * self.work.cells
-        resampling = self._resamples * stacked * known.RESAMPLE_SECONDS_A_CELL
+        resampling = self._resamples * self.work.cells * known.RESAMPLE_SECONDS_A_CELL
+        stays = self.work.attacked() * self.work.trainings
+        drawn = known.SUSCEPTIBILITY_MEMORY + stays * self._resamples * known.BYTES_A_STAY_AND_RESAMPLE
         return self._rule(
             "susceptibility",
             self._attacks,
             seconds=self._attacks * (changes * known.SUSCEPTIBILITY_SECONDS_A_CHANGE + resampling),
             disk=self._attacks * known.MAPS_BYTES,
-            memory=self._memory_of_changes + stacked * known.STACK_BYTES_A_CELL,
+            memory=drawn + self._cohort_cells,  # which of them were recorded, a byte each
         )
 
     def agreement(self) -> list[RuleEstimate]:
