@@ -53,15 +53,16 @@ def test_the_words_say_what_the_numbers_say():
     bound = Bound(0.0, 5.0)
     assert conclusion(Interval(2, 1, 3), bound, " %") == "all of the interval lies above 0 %"
     assert conclusion(Interval(-2, -3, -1), bound, " %") == "all of the interval lies below 0 %"
-    assert "holds 0 % and ends below 5.0 %" in conclusion(Interval(1, -1, 3), bound, " %")
+    assert "holds 0 % and ends below 5 %" in conclusion(Interval(1, -1, 3), bound, " %")
     assert "too wide to tell" in conclusion(Interval(1, -9, 9), bound, " %")
     few = Bound(5.0, larger=False)
-    assert conclusion(Interval(2, 1, 3), few, " %") == "all of the interval lies below 5.0 %"
-    assert conclusion(Interval(8, 7, 9), few, " %") == "all of the interval lies above 5.0 %"
+    assert conclusion(Interval(2, 1, 3), few, " %") == "all of the interval lies below 5 %"
+    assert conclusion(Interval(8, 7, 9), few, " %") == "all of the interval lies above 5 %"
 
 
 def test_numbers_in_sentences():
-    assert [number(value) for value in (0.123, -0.5, 12.34, 456.7)] == ["0.12", "-0.50", "12.3", "457"]
+    assert [number(value) for value in (0.123, -0.5, 1.04, 12.34, 456.7)] == ["0.12", "-0.50", "1.04", "12.3", "457"]
+    assert [number(value) for value in (0.0, 5.0, -100.0)] == ["0", "5", "-100"]
 
 
 def test_intervals_need_nine_of_ten_draws():

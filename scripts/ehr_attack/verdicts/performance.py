@@ -84,7 +84,8 @@ def performance_questions(predictions: pd.DataFrame, stays: pd.DataFrame, resamp
             hypothesis="The model predicts death as well as published.",
             effect=f"held-out {name}",
             unit="",
-            statement=f"the held-out {name} is {{}}, against {number(goal)} published",
+            statement=f"the held-out {name} is {{}}, against {number(goal)} published, which counts as reached from "
+            f"{number(goal - _TOLERANCE)} on",
             interval=interval_of(drawn[metric]),
             bound=Bound(goal - _TOLERANCE, _TOLERANCE),
             n_stays=held_out["stay_id"].nunique(),

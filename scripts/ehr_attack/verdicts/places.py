@@ -58,7 +58,7 @@ def direction_questions(sums: Mapping[Key, Sums], known: Sequence[Variable], pro
         yield Question(
             hypothesis="Susceptibility gathers more in the top three variables for deaths flipped to survival.",
             effect="share of S in the three top variables, 1 to 0 less 0 to 1, % of S",
-            unit=" % of S",
+            unit=" %",
             statement=f"the share of the three most susceptible variables ({ON_BASIS[basis]}) for {FLIPS[down]} less "
             f"that for {FLIPS[up]} is {{}}",
             interval=interval_of(top_shares(pair[0]) - top_shares(pair[1])),
@@ -126,9 +126,9 @@ def laboratory_questions(sums: Mapping[Key, Sums], known: Sequence[Variable], pr
         where = f"({FLIPS[direction]}, {ON_BASIS[basis]})"
         yield Question(
             effect="share of S in laboratory variables less their share of the variables, % of S",
-            unit=" % of S",
-            statement=f"laboratory variables {where} hold more of the susceptibility than their {even:.0f} % of the "
-            "variables by {}",
+            unit=" %",
+            statement=f"the laboratory's share of the susceptibility {where} less its {even:.0f} % of the variables is "
+            "{}",
             interval=interval_of(part_shares(both, is_lab) - even),
             bound=Bound(0.0, _SHARE),
             none=0.0,

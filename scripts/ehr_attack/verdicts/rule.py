@@ -74,7 +74,7 @@ def conclusion(interval: Interval, bound: Bound, unit: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number for a sentence: two decimals below 1, one below 100, else none; 0 is 0."""
+    """A number for a sentence: two decimals below 10, one below 100, else none; none of a whole number."""
     size = abs(value)
-    decimals = 2 if 0 < size < 1 else 1 if 0 < size < 100 else 0
+    decimals = 0 if value == round(value, 0) else 2 if size < 10 else 1 if size < 100 else 0
     return f"{value:.{decimals}f}"

@@ -26,7 +26,7 @@ _SLOPE = _Measure(
     "slope of S over the hours", "slope of susceptibility over the hours", " % of the mean hour per 10 hours", 5.0
 )
 _LATE_SHARE = _Measure(
-    "share of S in the last quarter of the hours", "last quarter's share of susceptibility", " % of S", 5.0
+    "share of S in the last quarter of the hours", "last quarter's share of susceptibility", " %", 5.0
 )
 _HYPOTHESIS = "Later hours are more susceptible than the same pipeline makes them without a reason."
 NO_NULL = (
