@@ -143,8 +143,8 @@ def in_population(flip: Mapping[str, Any]) -> str:
         return ""
     share = f"at least {percent(costs['share_no_more'])}" if costs["share_no_more"] else "none that is known"
     return (
-        f"Of the {costs['n_attacked']:,} stays of the run that were attacked in this direction, as little or less flipped "
-        f"{share}."
+        f"Of the {costs['n_attacked']:,} stays of the run that were attacked in this direction, as little or less "
+        f"flipped {share}."
     )
 
 
