@@ -41,7 +41,7 @@ CONFIG_EDITS = {
     "susceptibility.bootstrap": (21, {"evaluate", "plot_model", "susceptibility", "transfer", *AFTER_SUSCEPTIBILITY}),
     "susceptibility.null_cohort": (
         "first",
-        {"null_cohort", "train", "attack", "merge_attack", "susceptibility", "verdicts", *REPORT},
+        {"null_cohort", "train", "attack", "merge_attack", "susceptibility", "plot_attack", "verdicts", *REPORT},
     ),
     "audit.look_ahead_hours": (6, {"report"}),
     "plots.dpi": (41, {*PLOTS, "report"}),

@@ -15,7 +15,11 @@ for table in [name for name in STAGED_TABLES if name not in DICTIONARIES]:
 SOURCE_PARAMS = block("source", without=["path", "database", "schema", "full_release", "acknowledged", "memory_mb"])
 EXTRACT_SQL = [
     *(sql_file(SOURCE.sql_dir, name) for name in ("candidates", "checks", "placed")),
-    *(path for path in sorted((SQL_DIR / "common").glob("*.sql")) if path.stem not in ("features", "item_audit")),
+    *(
+        path
+        for path in sorted((SQL_DIR / "common").glob("*.sql"))
+        if path.stem not in ("features", "item_audit", "shuffled_measurements")
+    ),
 ]
 
 
