@@ -1,6 +1,7 @@
 """What `screen` prints, carried out on the records, flips the prediction: by the stages' own SQL and models."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,15 @@ def test_two_processes_give_the_bytes_of_one(small, tmp_path, monkeypatch):
         screened(small, out, "--stay", *ids, "--alternatives", "0", "--steps", "20", "--cores", cores)
         texts.append((out / "screen.json").read_bytes())
     assert texts[0] == texts[1]
+
+
+def test_a_killed_process_is_told_in_one_line(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ehr_attack.screening.engine.STAYS_A_BATCH", 16)
+    monkeypatch.setattr("ehr_attack.screening.engine._begin_work", os._exit)
+    options = ["--run", str(small.folder), "--device", "cpu", "--out", str(tmp_path), "--cores", "2"]
+    assert main(["screen", "--all-held-out", *options]) == 1
+    assert "ehr-attack: screen: a process was killed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_gradient_rules_out_nothing_that_flips(small, held_out, tmp_path):

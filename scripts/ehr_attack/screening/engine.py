@@ -6,9 +6,11 @@ What is screened is the prediction, right or wrong: of a new record nobody knows
 import dataclasses
 import functools
 import multiprocessing
+import signal
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,7 @@ from ehr_attack.attacks.problem import evaluated
 from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.single import scan
 from ehr_attack.devices import make_deterministic
+from ehr_attack.errors import UserError
 from ehr_attack.progress import Progress
 from ehr_attack.screening.changes import RecordChange, change_at
 from ehr_attack.screening.evaluation import Evaluator
@@ -65,7 +68,8 @@ def screen(
 ) -> list[ScreenedStay]:
     """Screen every stay of `source`; sorted by id.
 
-    cores: processes that share the stays on a CPU. There a stay's result depends on nothing but the stay.
+    cores: processes that share the stays on a CPU. There a stay's result depends on nothing but the stay. Raises
+    UserError when one of them is killed.
     """
     batches = source.batches(STAYS_A_BATCH, with_events=True)
     work = functools.partial(screened, variables=variables, settings=settings, device=device)
@@ -73,7 +77,8 @@ def screen(
     with Progress("screen", len(source.stay_ids)) as progress, ExitStack() as stack:
         if device.type == "cpu" and min(cores, len(source.stay_ids) // STAYS_A_BATCH) > 1:
             spawn = multiprocessing.get_context("spawn")  # a forked process would inherit torch's locked threads
-            pool = stack.enter_context(ProcessPoolExecutor(cores, spawn, make_deterministic, (source.models.seed,)))
+            pool = stack.enter_context(ProcessPoolExecutor(cores, spawn, _begin_work, (source.models.seed,)))
+            stack.callback(pool.shutdown, cancel_futures=True)
             results = _in_turn(pool, work, batches, ahead=2 * cores)
         else:
             results = map(work, batches)
@@ -98,12 +103,23 @@ def _in_turn(
 ) -> Iterator[list[ScreenedStay]]:
     """The results of the batches in their order, so many handed out before they are asked for, to bound the memory."""
     waiting: deque[Future[list[ScreenedStay]]] = deque()
-    for batch in batches:
-        waiting.append(pool.submit(work, batch))
-        if len(waiting) > ahead:
+    try:
+        for batch in batches:
+            waiting.append(pool.submit(work, batch))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "screen: a process was killed, most likely for lack of memory. Try again with fewer --cores."
+        ) from error
+
+
+def _begin_work(seed: int) -> None:
+    """Prepare a process that screens: Ctrl-C ends it without a word, as it ends the command."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    make_deterministic(seed)
 
 
 class _Screening:
