@@ -1,6 +1,6 @@
 """Test what the paper claims, and see how far susceptibility agrees between models.
 
-The models of the null cohort pass through the rules train, evaluate, attack and susceptibility, with the first mode.
+The models of the null cohort pass through the rules train, attack and susceptibility, with the first mode.
 
 INPUT   R/models/<model>/metrics.parquet and predictions, R/susceptibility/<model>/<mode>/*, R/attacks/<model>/<mode>/*/outcomes and
         perturbations .parquet, the checkpoints, R/features/features.parquet, R/extract/*, R/folds/folds.parquet
