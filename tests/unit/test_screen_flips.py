@@ -207,10 +207,10 @@ def test_two_processes_give_the_bytes_of_one(small, tmp_path, monkeypatch):
 
 def test_a_killed_process_is_told_in_one_line(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ehr_attack.screening.engine.STAYS_A_BATCH", 16)
-    monkeypatch.setattr("ehr_attack.screening.engine._begin_work", os._exit)
+    monkeypatch.setattr("ehr_attack.screening.sharing.make_deterministic", os._exit)
     options = ["--run", str(small.folder), "--device", "cpu", "--out", str(tmp_path), "--cores", "2"]
     assert main(["screen", "--all-held-out", *options]) == 1
-    assert "ehr-attack: screen: a process was killed" in capsys.readouterr().err
+    assert "ehr-attack: a process that shared the work was killed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,13 +5,8 @@ What is screened is the prediction, right or wrong: of a new record nobody knows
 
 import dataclasses
 import functools
-import multiprocessing
-import signal
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +23,13 @@ from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.problem import evaluated
 from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.single import scan
-from ehr_attack.devices import make_deterministic
-from ehr_attack.errors import UserError
 from ehr_attack.progress import Progress
 from ehr_attack.screening.changes import RecordChange, change_at
 from ehr_attack.screening.evaluation import Evaluator
 from ehr_attack.screening.flips import Flip, ScreenedStay, flip_of
 from ehr_attack.screening.joint import JointModel, JointPath, JointSpace, joint_preprocessing, joint_victims
 from ehr_attack.screening.refinement import SLACK, flipping, refined
+from ehr_attack.screening.sharing import shared
 from ehr_attack.screening.stays import Source, StayBatch
 from ehr_attack.variables import Variable
 
@@ -74,14 +68,9 @@ def screen(
     batches = source.batches(STAYS_A_BATCH, with_events=True)
     work = functools.partial(screened, variables=variables, settings=settings, device=device)
     found: list[ScreenedStay] = []
-    with Progress("screen", len(source.stay_ids)) as progress, ExitStack() as stack:
-        if device.type == "cpu" and min(cores, len(source.stay_ids) // STAYS_A_BATCH) > 1:
-            spawn = multiprocessing.get_context("spawn")  # a forked process would inherit torch's locked threads
-            pool = stack.enter_context(ProcessPoolExecutor(cores, spawn, _begin_work, (source.models.seed,)))
-            stack.callback(pool.shutdown, cancel_futures=True)
-            results = _in_turn(pool, work, batches, ahead=2 * cores)
-        else:
-            results = map(work, batches)
+    alone = device.type != "cpu" or min(cores, len(source.stay_ids) // STAYS_A_BATCH) <= 1
+    with Progress("screen", len(source.stay_ids)) as progress:
+        results = map(work, batches) if alone else shared(work, batches, cores, source.models.seed)
         for stays in results:
             found += stays
             progress.advance(len(stays))
@@ -93,33 +82,6 @@ def screened(
 ) -> list[ScreenedStay]:
     """Screen the stays of one batch, in its order."""
     return list(_Screening(batch, variables, settings, device).stays())
-
-
-def _in_turn(
-    pool: ProcessPoolExecutor,
-    work: Callable[[StayBatch], list[ScreenedStay]],
-    batches: Iterable[StayBatch],
-    ahead: int,
-) -> Iterator[list[ScreenedStay]]:
-    """The results of the batches in their order, so many handed out before they are asked for, to bound the memory."""
-    waiting: deque[Future[list[ScreenedStay]]] = deque()
-    try:
-        for batch in batches:
-            waiting.append(pool.submit(work, batch))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "screen: a process was killed, most likely for lack of memory. Try again with fewer --cores."
-        ) from error
-
-
-def _begin_work(seed: int) -> None:
-    """Prepare a process that screens: Ctrl-C ends it without a word, as it ends the command."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    make_deterministic(seed)
 
 
 class _Screening:
