@@ -39,6 +39,7 @@ def made_up_cells(
             frame = pd.DataFrame(
                 grid | flat | {"n_rows": n_stays, "n_stays": n_stays, "n_patients": n_stays - n_stays // 6}
             )
+            frame["n_changed_patients"] = np.minimum(changed.ravel(), frame["n_patients"])
             frame[["gmp", "gap", "q95"]] *= scale
             frame["s"], frame["s_q95"] = frame["gmp"] * frame["gpp"], frame["q95"] * frame["gpp"]
             frame.loc[frame["n_patients"] < 10, list(_MEASURES)] = np.nan if basis == schemas.OBSERVED_CELLS else 0.0
@@ -59,7 +60,8 @@ def with_intervals(frame: pd.DataFrame, names: Sequence[str], *, shown: bool = T
 
 def made_up_sums(cells: pd.DataFrame, axis: str, *, intervals: bool) -> pd.DataFrame:
     """VARIABLES or HOURS rows of CELLS rows."""
-    sums = cells.groupby([*_KEYS, axis], sort=False, as_index=False).agg(_SUMS)
+    groups = cells.groupby([*_KEYS, axis], sort=False)
+    sums = groups.agg(_SUMS).assign(n_cells=groups["s"].count()).reset_index()
     sums = with_intervals(sums, ("s", "s_q95"), shown=intervals)
     ranks = sums.groupby(_KEYS)["s_q95"].rank(ascending=False, method="min").astype(int)
     last = sums[axis].nunique()

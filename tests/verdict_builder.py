@@ -59,6 +59,7 @@ def write_map(
                     **labels,
                     policy="selected",
                     n_rows=n_stays,
+                    n_cells=N_HOURS if axis == "variable" else len(NAMES),
                     n_stays=n_stays,
                     n_patients=n_stays,
                     s=values,

@@ -221,28 +221,30 @@ CELLS = pa.schema(
     | _BASIS
     | {"hour": _INT32, "variable": _TEXT}
     | _SIZE
+    | {"n_changed_patients": _INT64}
     | _with_interval("gmp", "gap", "gpp", "q95", "s", "s_q95")
 )
 """One row a cell (hour, variable), direction, policy and basis: its measures with 95 % intervals over patients.
 
 `n_rows`, `n_stays`, `n_patients`: attacks, stays and patients that the cell is measured over (basis `observed`: those
-with a recorded value there). Intervals of `gmp` and `s`, which rest on a maximum, are m-out-of-n. Null: below ten
-stays.
+with a recorded value there); `n_changed_patients`: patients of whom an attack changed the cell. Intervals of `gmp` and
+`s`, which rest on a maximum, are m-out-of-n. Null: below ten stays.
 """
 
 VARIABLES = pa.schema(
     _MAP
     | _BASIS
-    | {"variable": _TEXT}
+    | {"variable": _TEXT, "n_cells": _INT64}
     | _SIZE
     | _with_interval("s", "s_q95")
     | {"rank": _INT32, "rank_low": _INT32, "rank_high": _INT32}
 )
 """One row a variable, direction, policy and basis: S_j (sum over hours) in both forms, and its rank by `s_q95` (1: most
-susceptible, ties: the smallest) with a 95 % interval over patients."""
+susceptible, ties: the smallest) with a 95 % interval over patients. `n_cells`: measured cells (see CELLS) that the sum
+is over; of recorded values a sum over few cells is smaller than one over many for that reason alone."""
 
-HOURS = pa.schema(_MAP | _BASIS | {"hour": _INT32} | _SIZE | _with_interval("s", "s_q95"))
-"""One row an hour, direction, policy and basis: S_i (sum over variables) in both forms."""
+HOURS = pa.schema(_MAP | _BASIS | {"hour": _INT32, "n_cells": _INT64} | _SIZE | _with_interval("s", "s_q95"))
+"""One row an hour, direction, policy and basis: S_i (sum over variables) in both forms; `n_cells` as in VARIABLES."""
 
 VARIABLE_AXIS, HOUR_AXIS = "variable", "hour"
 _SUM: _Fields = {"axis": _TEXT, "name": _TEXT}

@@ -61,15 +61,17 @@ def counting_rows(run):
 
 
 def measured_over(run, rows, basis, hour, variable):
-    """|D| of the attacks that a cell is measured over, and the stays and patients that they are of."""
-    sizes, stays, patients = [], set(), set()
+    """|D| of the attacks that a cell is measured over, the stays and patients that they are of, and those changed."""
+    sizes, stays, patients, changed = [], set(), set(), set()
     for row in rows:
         place = int(run.attacks["stay_id"][row]) - 100
         if basis == "all" or run.recorded[place, hour, variable]:
             sizes.append(float(run.changes[row, hour, variable]))
             stays.add(place)
             patients.add(int(run.stays["subject_id"][place]))
-    return sizes, stays, patients
+            if sizes[-1] > 0:
+                changed.add(int(run.stays["subject_id"][place]))
+    return sizes, stays, patients, changed
 
 
 def measures_of(sizes):
@@ -88,7 +90,7 @@ def cells_of(run, rows, basis):
     """The measures of each cell; none of a cell with fewer than ten stays with a recorded value."""
     cells = {}
     for hour, variable in np.ndindex(run.changes.shape[1:]):
-        sizes, stays, _ = measured_over(run, rows, basis, hour, variable)
+        sizes, stays, _, _ = measured_over(run, rows, basis, hour, variable)
         cells[hour, variable] = None if basis == "observed" and len(stays) < 10 else measures_of(sizes)
     return cells
 
@@ -96,6 +98,10 @@ def cells_of(run, rows, basis):
 def summed(cells, axis, place, name):
     values = [cell[name] for key, cell in cells.items() if key[axis] == place and cell is not None]
     return sum(values) if values else math.nan
+
+
+def counted_cells(cells, axis, place):
+    return sum(key[axis] == place and cell is not None for key, cell in cells.items())
 
 
 def of_direction(run, rows, direction):
@@ -130,9 +136,9 @@ def test_cells_equal_a_slow_loop(run):
                     row = cells[direction, policy, basis, hour, f"v{variable}"]
                     for name in ("gmp", "gap", "gpp", "q95", "s", "s_q95"):
                         assert same(row[name], math.nan if wanted is None else wanted[name])
-                    sizes, stays, patients = measured_over(run, ours, basis, hour, variable)
-                    numbers = (row["n_rows"], row["n_stays"], row["n_patients"])
-                    assert numbers == (len(sizes), len(stays), len(patients))
+                    sizes, *owners = measured_over(run, ours, basis, hour, variable)
+                    numbers = [row[name] for name in ("n_rows", "n_stays", "n_patients", "n_changed_patients")]
+                    assert numbers == [len(sizes), *map(len, owners)]
 
 
 @given(run=RUNS)
@@ -153,10 +159,12 @@ def test_sums_ranks_and_single_models_equal_a_slow_loop(run):
                 for place in range(3):
                     row = variables[direction, policy, basis, f"v{place}"]
                     assert same(row["s"], summed(cells, 1, place, "s")) and same(row["s_q95"], of_variable[place])
+                    assert row["n_cells"] == counted_cells(cells, 1, place)
                     above = sum(other > of_variable[place] + 1e-7 for other in of_variable)
                     assert same(row["rank"], math.nan if math.isnan(of_variable[place]) else 1 + above)
                 for hour in range(2):
                     row = hours[direction, policy, basis, hour]
+                    assert row["n_cells"] == counted_cells(cells, 0, hour)
                     assert same(row["s"], summed(cells, 0, hour, "s"))
                     assert same(row["s_q95"], summed(cells, 0, hour, "s_q95"))
                 for seed in range(run.attacks["seed"].nunique()):

@@ -99,6 +99,14 @@ def _q95(sample: HourSample, weights: _Array, rows: _Floats, changed: _Floats) -
     return np.stack(columns, axis=1)
 
 
+def changed_patients(sample: HourSample, patient_starts: _Array) -> npt.NDArray[np.int64]:
+    """(variables,) patients of whom an attack changed the cell. patient_starts: the first unit of each patient."""
+    if not len(patient_starts):
+        return np.zeros(len(sample.unit), dtype=np.int64)
+    changed: npt.NDArray[np.int64] = (np.add.reduceat(sample.changed, patient_starts) > 0).sum(axis=0)
+    return changed
+
+
 def smaller_measures(sample: HourSample, patient_starts: _Array, drawn: _Array) -> Fields:
     """GMP and S = GMP x GPP over the patients of each draw, (draws, variables) each; NaN where a draw has no attack.
 
@@ -126,14 +134,16 @@ class CellMeasures:
     """The measures of all cells of one direction, policy and basis; every array ends in (hours, variables).
 
     models: gmp, gap, gpp, q95, float64 (columns, ...), the first column over all models. n_rows, n_stays: int64
-    (columns, ...), what a cell is measured over; n_patients: of the first column. patients: gap, gpp, q95, float32
-    (draws, ...); models_too: gpp, q95; smaller: of each size, gmp and s. Empty where there is no resampling.
+    (columns, ...), what a cell is measured over; n_patients: of the first column; n_changed_patients: of these, those
+    of whom an attack changed the cell. patients: gap, gpp, q95, float32 (draws, ...); models_too: gpp, q95; smaller: of
+    each size, gmp and s. Empty where there is no resampling.
     """
 
     models: Fields
     n_rows: npt.NDArray[np.int64]
     n_stays: npt.NDArray[np.int64]
     n_patients: npt.NDArray[np.int64]
+    n_changed_patients: npt.NDArray[np.int64]
     patients: Fields = field(default_factory=dict)
     models_too: Fields = field(default_factory=dict)
     smaller: list[Fields] = field(default_factory=list)

@@ -12,6 +12,7 @@ from ehr_attack.susceptibility.measures import (
     CellMeasures,
     Fields,
     HourSample,
+    changed_patients,
     point_measures,
     resampled_measures,
     smaller_measures,
@@ -86,6 +87,7 @@ def _empty(key: Key, weights: Weights, cells: tuple[int, ...]) -> CellMeasures:
         n_rows=np.zeros((columns, *cells), dtype=np.int64),
         n_stays=np.zeros((columns, *cells), dtype=np.int64),
         n_patients=np.zeros(cells, dtype=np.int64),
+        n_changed_patients=np.zeros(cells, dtype=np.int64),
     )
     if weights.patients is not None:
         draws = weights.patients.shape[1]
@@ -98,6 +100,7 @@ def _empty(key: Key, weights: Weights, cells: tuple[int, ...]) -> CellMeasures:
 
 def _measure(measures: CellMeasures, key: Key, sample: HourSample, design: Design, weights: Weights, hour: int) -> None:
     _put(measures.models, point_measures(sample, weights.models), hour)
+    measures.n_changed_patients[hour] = changed_patients(sample, design.patient_starts)
     if weights.patients is not None:
         _put(measures.patients, resampled_measures(sample, weights.patients), hour)
     if weights.models_too is not None and key[0] == SELECTED:

@@ -64,6 +64,11 @@ class Estimates:
         value = models[_SIZE_OF[name]] * models["gpp"] if name in _SIZE_OF else models[name]
         return np.where(self._counted, value, np.nan)
 
+    def n_cells(self, axis: str) -> npt.NDArray[np.int64]:
+        """The measured cells that each sum along `axis` is over."""
+        cells: npt.NDArray[np.int64] = self._counted[0].sum(axis=_AXES[axis] - 1)
+        return cells
+
     def draws(self, name: str, models_too: bool = False) -> _Floats:
         """`gap`, `gpp`, `q95` or `s_q95` of every resample, (draws, hours, variables)."""
         fields = self._measures.models_too if models_too else self._measures.patients
@@ -125,6 +130,7 @@ def cell_table(of: MeasuredDirection) -> pd.DataFrame:
         }
         sizes = (measures.n_rows[0], measures.n_stays[0], measures.n_patients)
         columns |= {name: size.ravel() for name, size in zip(SIZES, sizes, strict=True)}
+        columns["n_changed_patients"] = measures.n_changed_patients.ravel()
         columns |= {name: estimates.cells(name)[0].ravel() for name in ("gmp", "gap", "gpp", "q95", "s", "s_q95")}
         columns |= {name: values.ravel() for name, values in estimates.cell_intervals().items()}
         parts.append(pd.DataFrame(columns).assign(policy=key[0], basis=key[1], **of.label))
@@ -138,6 +144,7 @@ def sum_table(of: MeasuredDirection, recorded: _Bools, axis: str) -> pd.DataFram
         estimates = Estimates(of, key)
         values = {name: summed(estimates.cells(name)[0], _AXES[axis] - 1) for name in ("s", "s_q95")}
         sizes = dict(zip(SIZES, _sizes(of, key, recorded, axis)[0].T, strict=True))
+        sizes["n_cells"] = estimates.n_cells(axis)
         part = pd.DataFrame({axis: of.names(axis)} | sizes | values | estimates.sum_intervals(axis))
         if axis == VARIABLE_AXIS:
             part = part.assign(**_rank_columns(estimates, values["s_q95"]))
