@@ -347,6 +347,24 @@ def test_a_patient_with_several_stays_is_drawn_whole():
     assert (widths["patients"] > 1.8 * widths["stays"]).all()
 
 
+def test_every_draw_sums_over_the_same_cells():
+    """v1 is recorded for one patient alone, whom many draws leave out; every change is 0.5, so every sum is 2 x 0.5."""
+    n_stays = 30
+    subjects = np.maximum(np.arange(n_stays) - 10, 0)
+    stays = pd.DataFrame({"stay_id": 100 + np.arange(n_stays), "subject_id": subjects, "fold": 0, "label": 0})
+    attacks = pd.DataFrame({"seed": 0, "stay_id": stays["stay_id"], "lambda": 0.1, "success": True})
+    recorded = np.ones((n_stays, 1, 2), dtype=bool)
+    recorded[:, 0, 1] = subjects == 0
+    tables = analysed(MadeRun(stays, attacks, np.full((n_stays, 1, 2), 0.5), recorded), 40)
+    of = "direction == '0_to_1' and policy == 'selected' and basis == 'observed'"
+    hour = tables["hours"].query(of).iloc[0]
+    assert hour["n_cells"] == 2
+    for name in ("s", "s_low", "s_high", "s_q95", "s_q95_low", "s_q95_high"):
+        assert hour[name] == pytest.approx(1.0), name
+    of = "direction == '0_to_1' and basis == 'observed' and axis == 'hour'"
+    assert tables["replicates"].query(of)["s_q95"].tolist() == pytest.approx([1.0] * 80)
+
+
 def test_intervals_hold_the_estimate_and_order():
     tables = analysed(made_run(np.random.default_rng(3), 60), 50)
     told = 0

@@ -75,37 +75,52 @@ class Estimates:
         value = fields["q95"] * fields["gpp"] if name == "s_q95" else fields[name]
         return np.where(self._counted[0], value, np.float32(np.nan)).astype(np.float64)
 
+    def summed_draws(self, name: str, axis: str, models_too: bool = False) -> _Floats:
+        """`s_q95` and the like of every resample, summed along `axis`: (draws, names)."""
+        return summed(self._filled(self.draws(name, models_too), name), _AXES[axis])
+
+    def _filled(self, draws: _Floats, name: str) -> _Floats:
+        """A measured cell of which a draw holds no record counts as its estimate: every draw sums over the same cells.
+
+        draws: (draws, hours, variables). A draw that holds no attack at all stays empty.
+        """
+        gap = np.isnan(draws) & ~np.isnan(draws).all(axis=(1, 2), keepdims=True)
+        return np.where(gap, self.cells(name)[0], draws)
+
     def cell_intervals(self) -> dict[str, _Floats]:
         """Ends of the 95 % intervals of all measures of cells, (hours, variables), by `<measure>_low` and `_high`."""
         ends: dict[str, _Floats] = {}
         for name in ("gap", "gpp", "q95", "s_q95", "gmp", "s"):
             if not self.enough:
                 low = high = np.full(self._cell_enough.shape, np.nan)
+            elif name in ("gmp", "s"):
+                low, high = self._of_maxima(name)
             else:
-                low, high = self._interval(name)
+                low, high = percentile_interval(self.draws(name))
             ends[f"{name}_low"] = np.where(self._cell_enough, low, np.nan)
             ends[f"{name}_high"] = np.where(self._cell_enough, high, np.nan)
         return ends
 
     def sum_intervals(self, axis: str) -> dict[str, _Floats]:
         """Ends of the 95 % intervals of S and S_q95 summed over the other axis."""
-        over = _AXES[axis]
         ends: dict[str, _Floats] = {}
         for name in ("s", "s_q95"):
-            estimate = summed(self.cells(name)[0], over - 1)
-            none = np.full(estimate.shape, np.nan)
-            low, high = self._interval(name, over) if self.enough else (none, none)
+            if not self.enough:
+                low = high = np.full(len(self.n_cells(axis)), np.nan)
+            elif name == "s":
+                low, high = self._of_maxima(name, axis)
+            else:
+                low, high = percentile_interval(self.summed_draws(name, axis))
             ends |= {f"{name}_low": low, f"{name}_high": high}
         return ends
 
-    def _interval(self, name: str, over: int | None = None) -> tuple[_Floats, _Floats]:
-        if name not in ("gmp", "s"):
-            draws = self.draws(name)
-            return percentile_interval(draws if over is None else summed(draws, over))
+    def _of_maxima(self, name: str, axis: str | None = None) -> tuple[_Floats, _Floats]:
+        """The m-out-of-n interval of `gmp` or `s`, of each cell or summed along `axis`."""
         estimate = self.cells(name)[0]
         samples = [np.where(self._counted[0], fields[name], np.nan) for fields in self._measures.smaller]
-        if over is not None:
-            estimate, samples = summed(estimate, over - 1), [summed(sample, over) for sample in samples]
+        if axis is not None:
+            samples = [summed(self._filled(sample, name), _AXES[axis]) for sample in samples]
+            estimate = summed(estimate, _AXES[axis] - 1)
         low, high = m_out_of_n_interval(estimate, samples, self._weights.sizes, self._weights.n_patients)
         # No maximum of the population lies below one of a sample of it.
         return (np.where(np.isnan(low), np.nan, estimate) if name == "gmp" else low), high
@@ -177,9 +192,9 @@ def replicate_tables(of: MeasuredDirection) -> Iterator[pd.DataFrame]:
         if key[0] != SELECTED or not estimates.enough:
             continue
         for resampled in (PATIENTS, MODELS_TOO):
-            draws = estimates.draws("s_q95", models_too=resampled == MODELS_TOO)
-            for axis, over in _AXES.items():
-                sums, names = summed(draws, over), [str(name) for name in of.names(axis)]
+            for axis in _AXES:
+                sums = estimates.summed_draws("s_q95", axis, models_too=resampled == MODELS_TOO)
+                names = [str(name) for name in of.names(axis)]
                 columns = {
                     "replicate": np.repeat(np.arange(len(sums)), len(names)),
                     "name": np.tile(np.asarray(names), len(sums)),
@@ -192,7 +207,7 @@ def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
     rank = _ranks(s_q95[None])[0]
     low = high = np.full(rank.shape, np.nan)
     if estimates.enough:
-        ranks = _ranks(summed(estimates.draws("s_q95"), _AXES[VARIABLE_AXIS]))
+        ranks = _ranks(estimates.summed_draws("s_q95", VARIABLE_AXIS))
         measured = ~np.isnan(rank)
         low, high = np.full((2, len(rank)), np.nan)
         low[measured], high[measured] = np.nanpercentile(
