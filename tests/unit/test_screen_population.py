@@ -17,12 +17,15 @@ from screen_builder import describe
 
 def write_maps(folder: Path, direction: str = "0_to_1") -> None:
     """Three variables and four cells over observed cells, and rows of other kinds that must not count."""
-    variables = pd.DataFrame({"variable": ["lactate", "bun", "ph"], "s_q95": [0.5, 0.9, np.nan], "rank": [2, 1, 3]})
+    variables = pd.DataFrame(
+        {"variable": ["lactate", "bun", "ph"], "s_q95": [0.5, 0.9, np.nan], "s": [0.6, 1.0, np.nan], "rank": [2, 1, 3]}
+    )
     cells = pd.DataFrame(
         {
             "variable": ["lactate", "lactate", "bun", "ph"],
             "hour": [3, 4, 3, 3],
             "s_q95": [0.2, 0.3, 0.3, np.nan],
+            "s": [0.5, 0.4, 0.4, np.nan],
         }
     )
     for frame, schema, name in ((variables, VARIABLES, "variables"), (cells, CELLS, "cells")):
@@ -88,6 +91,22 @@ def test_shares_count_stays_that_needed_no_more(run, sizes, as_few, no_more):
     found = population.flip("0_to_1", flip)
     assert found == {"n_attacked": 12, "share_as_few": as_few / 12, "share_no_more": pytest.approx(no_more / 12)}
     assert population.flip("1_to_0", flip) is None
+
+
+def test_where_the_95th_percentile_is_zero_the_maximum_decides_and_what_never_changes_has_no_rank(tmp_path):
+    """Attacks that change one value each leave S_q95 at 0 nearly everywhere."""
+    describe(tmp_path, "lstm", 2, "forward")
+    folder = tmp_path / "susceptibility/lstm/measurement"
+    names = ["lactate", "bun", "ph", "sodium"]
+    table = pd.DataFrame({"variable": names, "s_q95": [0.0, 0.1, 0.0, 0.0], "s": [0.2, 0.1, 0.3, 0.0]})
+    labels = {"policy": "selected", "basis": "observed", "direction": "0_to_1", "model": "lstm", "mode": "measurement"}
+    for schema, name in ((VARIABLES, "variables"), (CELLS, "cells")):
+        full = table.assign(**labels, hour=3).reindex(columns=schema.names)
+        write_parquet(pa.Table.from_pandas(full, preserve_index=False), folder / f"{name}.parquet", schema)
+    population = read_population(tmp_path, read_description(tmp_path), "lstm")
+    ranks = {name: population.entry("0_to_1", 3, name)["rank_variable"] for name in names}
+    assert ranks == {"bun": 1, "ph": 2, "lactate": 3, "sodium": None}
+    assert {name: population.entry("0_to_1", 3, name)["rank_cell"] for name in names} == ranks
 
 
 def test_a_run_without_such_tables_says_what_is_missing(tmp_path):

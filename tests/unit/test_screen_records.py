@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,17 @@ def test_other_files_are_refused(described, tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match="not readable as Parquet"):
         read_records(tmp_path / "broken.parquet", described)
+    ROWS.to_csv(tmp_path / "whole.csv.gz", index=False)
+    (tmp_path / "cut.csv.gz").write_bytes((tmp_path / "whole.csv.gz").read_bytes()[:-30])
+    with pytest.raises(UserError, match="not readable as CSV"):
+        read_records(tmp_path / "cut.csv.gz", described)
+
+
+def test_a_stay_without_a_value_in_the_window_is_refused(described, tmp_path):
+    late = ROWS.assign(hours=[0.5, 3.25, 60.0, 61.0])
+    assert "1 of 2 stays have no value in the hours 0 to 12" in refused(late, described, tmp_path)
+    ended = ROWS.assign(hours=[0.5, 3.25, 5.0, 6.0], hours_observable=[12, 12, 4, 4])
+    assert "1 of 2 stays have no value" in refused(ended, described, tmp_path)
 
 
 def test_what_lies_outside_the_window_is_left_out_and_told(described, tmp_path, caplog):
@@ -225,6 +237,45 @@ def test_folders_that_are_no_finished_run(small, tmp_path, capsys):
     (tmp_path / "run.json").write_text(json.dumps({"version": 2}))
     assert main(["predict", "--run", str(tmp_path), "--all-held-out"]) == 1
     assert "not a description of a run by this version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("identity", ["99999999999999999999", "-3", "x"])
+def test_an_id_that_no_stay_can_have_is_wrong_usage(small, identity, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--run", str(small.folder), f"--stay={identity}"])
+    assert ended.value.code == 2 and "--stay" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"window_hours": "x"}, {"folds": 0}, {"attack": {}}, {"models": []}, {"seeds": ["0"]}]
+)
+def test_a_description_with_a_wrong_part_ends_in_one_message(small, tmp_path, change, capsys):
+    described = json.loads((small.folder / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(described | change))
+    assert main(["predict", "--run", str(tmp_path), "--all-held-out"]) == 1
+    assert "not a description of a run by this version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "key"), [({"imputation": "linear"}, "features.imputation"), ({"carry_in_hours": 0}, "carry_in_hours")]
+)
+def test_a_description_of_other_settings_than_the_models_is_refused(small, tmp_path, change, key, capsys):
+    """As after `snakemake run.json` with a config that has been changed since the training."""
+    shutil.copytree(small.folder, tmp_path / "run")
+    described = json.loads((small.folder / "run.json").read_text())
+    (tmp_path / "run/run.json").write_text(json.dumps(described | change))
+    ROWS.to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", "--run", str(tmp_path / "run"), "--records", str(tmp_path / "new.csv")]) == 1
+    told = capsys.readouterr().err
+    assert key in told and "is of another config than the models" in told
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(small, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = ["screen", "--run", str(small.folder), "--all-held-out", "--device", "cpu", "--out"]
+    assert main([*arguments, str(tmp_path / "file")]) == 1
+    told = capsys.readouterr().err
+    assert "cannot be made or written to" in told and "screen:" not in told.replace("ehr-attack", "")
 
 
 def test_a_module_named_by_a_file_alone_is_not_imported(small, tmp_path, capsys, monkeypatch):

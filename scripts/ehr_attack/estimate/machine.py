@@ -23,14 +23,15 @@ def this_machine(folder: Path, cores: int | None) -> Machine:
     """The machine as it is now; disk space is that of `folder`, which need not exist. `cores` None: all there are."""
     there = next(path for path in [folder, *folder.parents] if path.exists())
     return Machine(
-        cores=cores if cores is not None else _usable_cores(),
+        cores=cores if cores is not None else usable_cores(),
         memory_bytes=_available_memory(),
         disk_bytes=shutil.disk_usage(there).free,
         load=os.getloadavg()[0],
     )
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """The processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -17,7 +17,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="a finished run, as results/demo")
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument(
-        "--stay", type=int, nargs="+", metavar="ID",
+        "--stay", type=_stay_id, nargs="+", metavar="ID",
         help="stays of the run; each is judged by the model of the fold that held it out",
     )  # fmt: skip
     sources.add_argument("--all-held-out", action="store_true", help="every stay of the run that a fold held out")
@@ -32,3 +32,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=["auto", "cpu", "cuda"], default="auto",
         help="default auto: a GPU if there is one; on a CPU the same call gives the same bytes",
     )  # fmt: skip
+
+
+def _stay_id(text: str) -> int:
+    """The type of an argument that is the id of a stay."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is no id of a stay, a whole number below 2^63")
+    return number

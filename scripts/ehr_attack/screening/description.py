@@ -37,6 +37,22 @@ class RunDescription:
         """The run's variables, in the order of its features."""
         return load_variables(self.profile, self.kind)
 
+    @property
+    def sound(self) -> bool:
+        """Whether every part has the type and the range that it is used with."""
+        texts = (self.run, self.profile, self.kind, self.imputation, *self.models, *self.modes)
+        counts = (self.window_hours, self.folds, self.levels)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(type(number) is int for number in (*counts, *self.seeds))
+            and min(counts) >= 1
+            and len(self.models) * len(self.seeds) > 0
+            and isinstance(self.carry_in_hours, int | float)
+            and self.carry_in_hours >= 0
+            and isinstance(self.attack, dict)
+            and {"steps", "rate", "kappa", "mutable", "mutable_hours"} <= set(self.attack)
+        )
+
     def architecture(self, wanted: str | None) -> str:
         """The model that `wanted` names (its label, or as the config names it), by default the run's first.
 
@@ -79,7 +95,10 @@ def read_description(run: Path) -> RunDescription:
         if stored.pop("version") != RUN_FILE_VERSION:
             raise ValueError
         lists = {name: tuple(stored[name]) for name in ("models", "seeds", "modes")}
-        return RunDescription(**stored | lists)
+        described = RunDescription(**stored | lists)
+        if not described.sound:
+            raise TypeError
+        return described
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not a description of a run by this version. Delete it and run `snakemake {path}` with the run's "

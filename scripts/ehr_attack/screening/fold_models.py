@@ -7,8 +7,11 @@ from pathlib import Path
 
 from ehr_attack.checkpoint import Checkpoint, load_checkpoint
 from ehr_attack.errors import UserError
+from ehr_attack.feature_tensor import CARRY_IN_HOUR
 from ehr_attack.models import MODELS, label_of
+from ehr_attack.screening import RUN_FILE
 from ehr_attack.screening.description import RunDescription
+from ehr_attack.storage import read_parquet
 
 
 @dataclass(frozen=True)
@@ -54,5 +57,19 @@ def load_fold_models(
         checkpoints[fold] = load_checkpoint(
             weights, sidecar, model_name=architecture, variables=description.variables, data=data
         )
+    _check_settings(run, description, checkpoints)
     weights_digests = [str(checkpoint.details["weights_sha256"]) for checkpoint in checkpoints.values()]
     return FoldModels(label, seed, checkpoints, hashlib.sha256("".join(weights_digests).encode()).hexdigest())
+
+
+def _check_settings(run: Path, description: RunDescription, checkpoints: dict[int, Checkpoint]) -> None:
+    """Raise UserError where the models, or the features they were trained on, are of other settings than `run.json`."""
+    remedy = f"{run / RUN_FILE} is of another config than the models. Run snakemake with the config of this run."
+    imputations = {checkpoint.preprocessing.imputation for checkpoint in checkpoints.values()}
+    if imputations != {description.imputation}:
+        raise UserError(f"features.imputation: {remedy} (The models know {', '.join(sorted(imputations))}.)")
+    features = run / "features" / "features.parquet"
+    if not features.is_file():
+        return
+    if (read_parquet(features, ["hour"])["hour"].to_numpy() == CARRY_IN_HOUR).any() and not description.carry_in_hours:
+        raise UserError(f"features.carry_in_hours: {remedy} (Its features hold values from before hour 0.)")

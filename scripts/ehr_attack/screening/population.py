@@ -20,7 +20,11 @@ _KEY = ["seed", "fold", "stay_id"]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks by S_q95 in one direction, 1 the most susceptible: of variables by name, of cells by hour and name."""
+    """Ranks in one direction, 1 the most susceptible: of variables by name, of cells by hour and name.
+
+    By S_q95; where that is equal (it is 0 where fewer than 5 % of the attacks change a cell), by S. What no attack
+    changes has no rank.
+    """
 
     variables: dict[str, int]
     cells: dict[tuple[int, str], int]
@@ -51,7 +55,7 @@ class Population:
     missing: str
 
     def entry(self, direction: str, hour: int, variable: str) -> dict[str, Any]:
-        """Ranks of an entry's variable and cell, None where too few stays have one."""
+        """Ranks of an entry's variable and cell; None where too few stays have one, or no attack changes it."""
         ranks = self.ranks.get(direction, Ranks({}, {}))
         return {
             "rank_variable": ranks.variables.get(variable),
@@ -101,10 +105,9 @@ def read_population(run: Path, description: RunDescription, model: str) -> Popul
 
 
 def _ranks(folder: Path) -> dict[str, Ranks]:
-    keys = ["direction", "policy", "basis", "variable"]
-    variables = _observed(read_parquet(folder / "variables.parquet", [*keys, "s_q95", "rank"]).to_pandas())
-    cells = _observed(read_parquet(folder / "cells.parquet", [*keys, "hour", "s_q95"]).to_pandas())
-    cells["rank"] = cells.groupby("direction")["s_q95"].rank(method="min", ascending=False)
+    keys = ["direction", "policy", "basis", "variable", "s_q95", "s"]
+    variables = _ranked(read_parquet(folder / "variables.parquet", keys).to_pandas())
+    cells = _ranked(read_parquet(folder / "cells.parquet", [*keys, "hour"]).to_pandas())
     found = {}
     for direction in sorted(set(variables["direction"]) | set(cells["direction"])):
         own, own_cells = (part[part["direction"] == direction] for part in (variables, cells))
@@ -121,10 +124,13 @@ def _ranks(folder: Path) -> dict[str, Ranks]:
     return found
 
 
-def _observed(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the selected attacks over observed cells that have a measure."""
-    rows = (table["policy"] == SELECTED) & (table["basis"] == OBSERVED_CELLS) & table["s_q95"].notna()
-    return table[rows].copy()
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the selected attacks over observed cells that some attack changes, with their `rank` by direction."""
+    rows = (table["policy"] == SELECTED) & (table["basis"] == OBSERVED_CELLS) & (table["s"] > 0)
+    kept = table[rows].sort_values(["direction", "s_q95", "s"], ascending=[True, False, False], kind="stable")
+    new = kept[["direction", "s_q95", "s"]].ne(kept[["direction", "s_q95", "s"]].shift()).any(axis=1)
+    place = kept.groupby("direction").cumcount() + 1
+    return kept.assign(rank=place.where(new).groupby(kept["direction"]).ffill())
 
 
 def _costs(run: Path, model: str, mode: str) -> dict[str, Costs]:

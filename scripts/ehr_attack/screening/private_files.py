@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ _FOLDER, _FILE, _OTHERS = 0o700, 0o600, 0o077
 def make_private(folder: Path) -> None:
     """Make `folder`, and what is missing of the path to it, for the owner only; one that is there stays as it is.
 
-    Raises UserError when that is not possible.
+    Raises UserError when that is not possible, or nothing can be written there.
     """
     try:
         for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             path.mkdir(mode=_FOLDER)
+        with tempfile.NamedTemporaryFile(prefix=".", dir=folder):
+            pass
         if folder.stat().st_mode & _OTHERS:
             _log.warning("%s is open to other users; the files written there are for their owner only.", folder)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}). Choose another folder with --out.") from error
+        raise UserError(
+            f"{folder}: cannot be made or written to ({error.strerror}). Choose another folder with --out."
+        ) from error
 
 
 def write_private(path: Path, write: Callable[[Path], Any]) -> None:

@@ -4,6 +4,7 @@ Messages and logs count rows and name variables, units and ranges; they never qu
 """
 
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ def read_records(path: Path, description: RunDescription) -> Records:
     hours since ICU admission; variable: a name of the run's; value in its canonical unit. What lies outside the window
     is left out, and told of; what was recorded up to `carry_in_hours` before it fills the first hours, as in the run.
     Raises UserError for a file that is not readable or empty, missing columns, ids that are no whole numbers, hours or
-    values that are no numbers, unknown variables, other units, and values outside a variable's plausible range.
+    values that are no numbers, unknown variables, other units, values outside a variable's plausible range, and stays
+    without a value in the window.
     """
     variables = description.variables
     frame = _checked_columns(_read(path), path)
@@ -78,6 +80,12 @@ def read_records(path: Path, description: RunDescription) -> Records:
             "they are left out.",
             path, left_out, len(rows), -description.carry_in_hours, description.window_hours,
         )  # fmt: skip
+    if empty := len(ids) - len(np.unique(stay[inside])):
+        raise UserError(
+            f"{path}: {empty} of {len(ids)} stays have no value in the hours 0 to {description.window_hours} (or "
+            "before their end): nothing to judge them by. Expected at least one each; check the column hours, which "
+            "counts from ICU admission, or take these stays out."
+        )
     carry_in = np.full((len(ids), len(variables)), np.nan, dtype=np.float32)
     # As `features.sql` has it: the last one counts, of several at one time the largest.
     last = rows[before].sort_values(["hours", "value"], kind="stable").drop_duplicates(["stay", "feature"], keep="last")
@@ -106,7 +114,7 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         return pd.read_csv(path, dtype=str, skipinitialspace=True)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise UserError(
             f"{path}: not readable as {'Parquet' if path.suffix == '.parquet' else 'CSV'}; expected a table with the "
             f"columns {', '.join(COLUMNS)}, as .csv, .csv.gz or .parquet."

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +49,7 @@ the prediction, right or wrong. screen.json and screen.html hold patient-level d
 
 def run(arguments: argparse.Namespace) -> None:
     """Screen and write both files."""
+    from ehr_attack.estimate.machine import usable_cores
     from ehr_attack.screening.engine import ScreenSettings, screen
     from ehr_attack.screening.html import write_page
     from ehr_attack.screening.opening import opened, write_template
@@ -60,14 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.template is not None:
         write_template(arguments)
         return
+    folder = arguments.out or arguments.run / "private" / "screen"
     description, source, device = opened(arguments)
+    make_private(folder)
     population = read_population(arguments.run, description, source.models.model)
     attack = description.attack | ({"steps": arguments.steps} if arguments.steps else {})
     levels = arguments.levels or description.levels
     settings = ScreenSettings(attack, levels, arguments.alternatives, arguments.exhaustive)
-    folder = arguments.out or arguments.run / "private" / "screen"
-    make_private(folder)
-    cores = arguments.cores or len(os.sched_getaffinity(0))
+    cores = arguments.cores or usable_cores()
     stays = screen(source, description.variables, settings, device, cores)
     data = as_data(arguments.run, source, description.variables, settings, population, stays)
     write_data(data, folder / "screen.json")
