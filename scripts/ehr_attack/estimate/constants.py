@@ -31,12 +31,13 @@ FILE_BYTES, OUTCOMES_FILE_BYTES, DESCRIPTION_BYTES = 2_000, 6_000, 4_000
 
 # Files for people, whose size hardly depends on the cohort: tables, maps, report, figures at 150 dpi. Pairs: where no
 # attack succeeds and maps are empty, and where nearly all succeed.
-TABLES_BYTES, TABLES_BYTES_A_MODE, MAPS_BYTES = 0.02 * MB, 0.14 * MB, 0.05 * MB
+TABLES_BYTES, TABLES_BYTES_A_MODE, MAPS_BYTES = 0.03 * MB, 0.3 * MB, (0.06 * MB, 0.6 * MB)
+REPLICATE_BYTES = 2_300.0  # of a resample, where nearly all succeed
 AGREEMENT_FIGURES_BYTES = 0.1 * MB
 MISTAKE_FIGURES_BYTES, TUNING_FIGURES_BYTES = 0.15 * MB, 0.15 * MB
-COHORT_FIGURES_BYTES, MODEL_FIGURES_BYTES, REPORT_BYTES = 0.09 * MB, 0.37 * MB, 0.35 * MB
+COHORT_FIGURES_BYTES, MODEL_FIGURES_BYTES, REPORT_BYTES = 0.09 * MB, 0.37 * MB, (0.6 * MB, 4.0 * MB)
 ATTACK_FIGURES_BYTES, PATIENT_FIGURES_BYTES = (0.4 * MB, 1.5 * MB), (0.1 * MB, 0.7 * MB)
-REPORT_BYTES_A_MODE = (0.4 * MB, 1.75 * MB)
+REPORT_BYTES_A_MODE = (0.5 * MB, 1.2 * MB)
 
 # Memory of a job: what its libraries take, and bytes for each cell (stay x hour x variable) of the cohort and for each
 # changed cell of the perturbations.

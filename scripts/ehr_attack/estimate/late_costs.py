@@ -15,12 +15,13 @@ class LateCosts(RuleCosts):
         changes = self._changes_of_a_fold * self.work.trainings
         resampling = self._resamples * self.work.cells * known.RESAMPLE_SECONDS_A_CELL
         stays = self.work.attacked() * self.work.trainings
+        empty, full = known.MAPS_BYTES
         drawn = known.SUSCEPTIBILITY_MEMORY + stays * self._resamples * known.BYTES_A_STAY_AND_RESAMPLE
         return self._rule(
             "susceptibility",
             self._attacks,
             seconds=self._attacks * (changes * known.SUSCEPTIBILITY_SECONDS_A_CHANGE + resampling),
-            disk=self._attacks * known.MAPS_BYTES,
+            disk=self._attacks * self._drawn((empty, full + self._resamples * known.REPLICATE_BYTES)),
             memory=drawn + self._cohort_cells,  # which of them were recorded, a byte each
         )
 
@@ -69,7 +70,9 @@ class LateCosts(RuleCosts):
 
     def report(self) -> RuleEstimate:
         """The page, which holds all figures and tables."""
-        return self._rule("report", 1, disk=known.REPORT_BYTES + self._pairs * self._drawn(known.REPORT_BYTES_A_MODE))
+        return self._rule(
+            "report", 1, disk=self._drawn(known.REPORT_BYTES) + self._pairs * self._drawn(known.REPORT_BYTES_A_MODE)
+        )
 
     @property
     def _figure_size(self) -> float:
