@@ -11,6 +11,7 @@ from ehr_attack.schemas import (
     HOURS,
     METRICS,
     MODELS_TOO,
+    OBSERVED_CELLS,
     OUTCOMES,
     PATIENTS,
     PREDICTIONS,
@@ -42,11 +43,13 @@ def write_map(
     model: str = "lstm",
     mode: str = "ista",
     seed: int = 0,
+    measured: np.ndarray | None = None,
 ) -> dict[str, str]:
     """Write variables, hours and replicates .parquet; sums: direction -> axis -> S in the order of the names or hours.
 
-    Both bases hold the same. Replicates are the sums times independent factors 1 +- `spread`, those of `patients` are
-    nonsense, which nobody must read.
+    Both bases hold the same, but for `measured`, bool (hours, variables): where it is False, the sums over observed
+    cells miss their even part of the cells. Replicates are the sums times independent factors 1 +- `spread`, those of
+    `patients` are nonsense, which nobody must read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
@@ -54,12 +57,16 @@ def write_map(
     for direction, by_axis in sums.items():
         for basis in BASES:
             labels = {"model": model, "mode": mode, "direction": direction, "basis": basis}
-            for axis, values in by_axis.items():
+            seen = measured if basis == OBSERVED_CELLS and measured is not None else np.ones((N_HOURS, len(NAMES)))
+            for axis, whole in by_axis.items():
+                over = 0 if axis == "variable" else 1
+                n_cells = np.asarray(seen).sum(axis=over).astype(int)
+                values = np.where(n_cells > 0, np.asarray(whole) * n_cells / seen.shape[over], np.nan)
                 table = blank(VARIABLES if axis == "variable" else HOURS, len(values)).assign(
                     **labels,
                     policy="selected",
                     n_rows=n_stays,
-                    n_cells=N_HOURS if axis == "variable" else len(NAMES),
+                    n_cells=n_cells,
                     n_stays=n_stays,
                     n_patients=n_stays,
                     s=values,
@@ -68,7 +75,7 @@ def write_map(
                 table[axis] = NAMES if axis == "variable" else np.arange(len(values))
                 tables[axis] += [table, table.assign(policy="all", s_q95=1e9)]
                 for resampled in (PATIENTS, MODELS_TOO):
-                    drawn = np.asarray(values) * random.normal(1.0, spread, (DRAWS, len(values)))
+                    drawn = values * random.normal(1.0, spread, (DRAWS, len(values)))
                     flat = blank(REPLICATES, drawn.size).assign(**labels, resampled=resampled, axis=axis)
                     flat["replicate"] = np.repeat(np.arange(DRAWS), len(values))
                     flat["name"] = np.tile(table[axis].astype(str), DRAWS)

@@ -9,8 +9,8 @@ from ehr_attack.storage import read_frame
 from ehr_attack.synthetic import PLANTED_WEIGHTS, generate
 from ehr_attack.synthetic.severity import FIRST_HOUR, draw_course, draw_liability
 from ehr_attack.synthetic.truth import Planted
+from ehr_attack.verdicts.cell_means import read_cell_means
 from ehr_attack.verdicts.question import interval_of
-from ehr_attack.verdicts.sums import read_sums
 from ehr_attack.verdicts.table import write_verdicts
 from small_run import VARIABLES, WINDOW, SmallRun
 
@@ -103,13 +103,13 @@ def test_susceptibility_finds_the_planted_variable_and_hours(planted, model, tmp
     metrics = read_frame(run.folder / "models" / model / "metrics.parquet")
     pooled = metrics[metrics["fold"].isna() & (metrics["metric"] == "auroc")].iloc[0]
     assert pooled["low"] > 0.7
-    sums = read_sums(*(tables / f"{name}.parquet" for name in ("variables", "hours", "replicates")))
+    means = read_cell_means(*(tables / f"{name}.parquet" for name in ("variables", "hours", "replicates")))
     ranks = read_frame(tables / "variables.parquet")
     for direction in ("0_to_1", "1_to_0"):
         rows = ranks[(ranks["policy"] == SELECTED) & (ranks["basis"] == ALL_CELLS) & (ranks["direction"] == direction)]
         found = rows.set_index("variable").loc[planted.variable]
         assert found["rank"] == 1 and found["rank_high"] <= 2
-        by_hour = sums[direction, ALL_CELLS, HOUR_AXIS].both
+        by_hour = means[direction, ALL_CELLS, HOUR_AXIS].both
         inside = np.isin(np.arange(WINDOW), np.arange(planted.first_hour, planted.last_hour + 1))
         difference = interval_of(by_hour[:, inside].mean(axis=1) - by_hour[:, ~inside].mean(axis=1))
         assert difference.low > 0

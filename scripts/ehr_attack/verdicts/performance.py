@@ -87,7 +87,7 @@ def performance_questions(predictions: pd.DataFrame, stays: pd.DataFrame, resamp
             statement=f"the held-out {name} is {{}}, against {number(goal)} published, which counts as reached from "
             f"{number(goal - _TOLERANCE)} on",
             interval=interval_of(drawn[metric]),
-            bound=Bound(goal - _TOLERANCE, _TOLERANCE),
+            bound=Bound(goal - _TOLERANCE),
             n_stays=held_out["stay_id"].nunique(),
             n_patients=held_out["subject_id"].nunique(),
             none=_CHANCE if metric == "auroc" else float("nan"),

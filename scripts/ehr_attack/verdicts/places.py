@@ -4,80 +4,84 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.published import published_scores
 from ehr_attack.schemas import BASES, VARIABLE_AXIS
 from ehr_attack.variables import LAB, VITAL, Variable
+from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned
+from ehr_attack.verdicts.hindrances import too_few_above_zero, too_little
 from ehr_attack.verdicts.question import Question, interval_of
 from ehr_attack.verdicts.rule import Bound
 from ehr_attack.verdicts.statistics import drawn_names, mean_ratios, part_shares, rank_correlations, top_shares
-from ehr_attack.verdicts.sums import Key, Sums, aligned
 from ehr_attack.verdicts.words import FLIPS, ON_BASIS
 
 _SHARE, _RATIO = 5.0, 0.1
-"""Sizes that would matter: 5 % of S, a tenth more."""
+"""Sizes that would matter: 5 % of S_q95, a tenth more."""
 _RANKS = {"Spearman's rho": 0.3, "Kendall's tau": 0.2}
 """Rank correlations that would matter."""
 _SEED = 20180820
-_NAN = float("nan")
 
 
-def direction_questions(sums: Mapping[Key, Sums], known: Sequence[Variable], profile: str) -> Iterator[Question]:
-    """Claim 3, first part: S summed over cells, and the share of the three top variables, of one direction against the
-    other. The draws of both directions are of the same patients, folds and seeds.
+def direction_questions(means: Mapping[Key, CellMeans]) -> Iterator[Question]:
+    """Claim 3, first part: S_q95 per cell, and the three top variables' share, of one direction against the other.
+
+    Over the variables that are measured in both. The draws of both directions are of the same patients, folds and
+    seeds. The paper's numbers are of S with the maximum, and are not set beside these.
     """
     up, down = DIRECTIONS
-    paper = [_paper(direction, known, profile) for direction in (up, down)]
     for basis in BASES:
         keys = (up, basis, VARIABLE_AXIS), (down, basis, VARIABLE_AXIS)
-        pair = aligned({keys[0]: sums[keys[1]]}, sums, keys[0]) if set(keys) <= set(sums) else None
+        pair = aligned({keys[0]: means[keys[1]]}, means, keys[0]) if set(keys) <= set(means) else None
         if pair is None:
             continue
+        neither = np.isnan(pair[0][0]) | np.isnan(pair[1][0])
+        flipped_down, flipped_up = (np.where(neither, np.nan, part) for part in pair)
+        groups = {
+            f"variables ({FLIPS[direction]})": part[0] for direction, part in ((down, flipped_down), (up, flipped_up))
+        }
         shared: dict[str, Any] = {
             "claim": 3,
             "basis": basis,
-            "n_stays": min(sums[key].n_stays for key in keys),
-            "n_patients": min(sums[key].n_patients for key in keys),
+            "n_stays": min(means[key].n_stays for key in keys),
+            "n_patients": min(means[key].n_patients for key in keys),
+            "hindrance": too_little(groups) or too_few_above_zero(groups),
         }
-        totals = [np.nansum(part, axis=1) for part in pair]
-        ratio = np.divide(totals[0], totals[1], out=np.full(len(totals[0]), np.nan), where=totals[1] > 0)
+        of_down = np.repeat([True, False], len(neither))
         yield Question(
             hypothesis="The record is more susceptible for deaths flipped to survival than for survivors to death.",
-            effect="S summed over cells, 1 to 0 over 0 to 1, ratio",
+            effect="S_q95 of a measured cell, 1 to 0 over 0 to 1, ratio",
             unit=" times",
-            statement=f"susceptibility summed over the cells ({ON_BASIS[basis]}) for {FLIPS[down]} is {{}} that for "
-            f"{FLIPS[up]}",
-            interval=interval_of(ratio),
+            statement=f"S_q95 of a measured cell ({ON_BASIS[basis]}) for {FLIPS[down]} is {{}} that for {FLIPS[up]}",
+            interval=interval_of(mean_ratios(np.hstack([flipped_down, flipped_up]), of_down, ~of_down)),
             bound=Bound(1.0, _RATIO),
             none=1.0,
-            published=float(paper[1].sum() / paper[0].sum()) if len(paper[0]) else _NAN,
             **shared,
         )
         yield Question(
             hypothesis="Susceptibility gathers more in the top three variables for deaths flipped to survival.",
-            effect="share of S in the three top variables, 1 to 0 less 0 to 1, % of S",
+            effect="share of S_q95 in the three top variables, 1 to 0 less 0 to 1, % of S_q95",
             unit=" %",
-            statement=f"the share of the three most susceptible variables ({ON_BASIS[basis]}) for {FLIPS[down]} less "
-            f"that for {FLIPS[up]} is {{}}",
-            interval=interval_of(top_shares(pair[0]) - top_shares(pair[1])),
+            statement=f"the share of the three most susceptible variables in S_q95 ({ON_BASIS[basis]}) for "
+            f"{FLIPS[down]} less that for {FLIPS[up]} is {{}}",
+            interval=interval_of(top_shares(flipped_down) - top_shares(flipped_up)),
             bound=Bound(0.0, _SHARE),
             none=0.0,
-            published=_top(paper[1]) - _top(paper[0]),
             **shared,
         )
 
 
-def rank_questions(sums: Mapping[Key, Sums], profile: str) -> Iterator[Question]:
+def rank_questions(means: Mapping[Key, CellMeans], profile: str) -> Iterator[Question]:
     """Claim 3, second part: agreement of variable ranks with the published ones, over variables of the same analyte.
 
     Two rankings of few variables agree by chance too, so every draw takes, besides patients, folds and seeds, the
-    variables with replacement.
+    variables with replacement. Ours are ranks by S_q95, the paper's by S with the maximum: ranks alone are compared.
     """
-    for direction, basis, own in _by_variable(sums):
+    for direction, basis, own in _by_variable(means):
         theirs = published_scores("sun2018", direction, profile)
-        places = [place for place, name in enumerate(own.names) if name in theirs and not np.isnan(own.value[place])]
+        alike = [place for place, name in enumerate(own.names) if name in theirs]
+        places = [place for place in alike if not np.isnan(own.value[place])]
+        group = {"shared variables": own.value[alike]}
         scores = theirs[[own.names[place] for place in places]].to_numpy(dtype=np.float64)
         ours = own.both[:, places]
         found = rank_correlations(ours, scores, drawn_names(len(ours), len(places), _SEED))
@@ -85,10 +89,11 @@ def rank_questions(sums: Mapping[Key, Sums], profile: str) -> Iterator[Question]
             yield Question(
                 claim=3,
                 hypothesis="Variables rank as in Sun et al. (2018).",
-                effect=f"rank correlation with the published scores, {name}, {len(places)} variables",
+                effect=f"rank correlation of S_q95 with the published S (by the maximum), {name}, "
+                f"{len(places)} variables",
                 unit="",
-                statement=f"the ranks of the {len(places)} shared variables ({FLIPS[direction]}, {ON_BASIS[basis]}) "
-                f"agree with the published ones by {name} {{}}",
+                statement=f"the ranks of the {len(places)} shared variables by S_q95 ({FLIPS[direction]}, "
+                f"{ON_BASIS[basis]}) agree with the published ones, by S with the maximum, by {name} {{}}",
                 interval=interval_of(draws),
                 bound=Bound(0.0, relevant),
                 n_stays=own.n_stays,
@@ -96,25 +101,24 @@ def rank_questions(sums: Mapping[Key, Sums], profile: str) -> Iterator[Question]
                 direction=direction,
                 basis=basis,
                 none=0.0,
-                published=1.0,
+                hindrance=too_little(group) or too_few_above_zero(group),
             )
 
 
-def laboratory_questions(sums: Mapping[Key, Sums], known: Sequence[Variable], profile: str) -> Iterator[Question]:
-    """Claim 4: the laboratory's share of S less its share of the variables, and its mean S against that of vital signs.
+def laboratory_questions(means: Mapping[Key, CellMeans], known: Sequence[Variable]) -> Iterator[Question]:
+    """Claim 4: the laboratory's share of S_q95 less its share of the variables; its mean against that of vital signs.
 
     Variables that are neither count in neither.
     """
     groups = {variable.name: variable.group for variable in known if variable.group in (LAB, VITAL)}
-    for direction, basis, own in _by_variable(sums):
+    for direction, basis, own in _by_variable(means):
         places = [place for place, name in enumerate(own.names) if name in groups]
         both = own.both[:, places]
         is_lab = np.array([groups[own.names[place]] == LAB for place in places], dtype=bool)
         if not is_lab.any() or is_lab.all():
             continue
         even = 100.0 * float(is_lab.mean())
-        paper = _paper(direction, known, profile)
-        in_paper = np.array([groups.get(str(name)) == LAB for name in paper.index], dtype=bool)
+        of_groups = {"laboratory variables": both[0, is_lab], "vital signs": both[0, ~is_lab]}
         shared: dict[str, Any] = {
             "claim": 4,
             "hypothesis": "Laboratory variables dominate vital signs.",
@@ -122,43 +126,31 @@ def laboratory_questions(sums: Mapping[Key, Sums], known: Sequence[Variable], pr
             "basis": basis,
             "n_stays": own.n_stays,
             "n_patients": own.n_patients,
+            "hindrance": too_little(of_groups) or too_few_above_zero({"variables": both[0]}),
         }
         where = f"({FLIPS[direction]}, {ON_BASIS[basis]})"
         yield Question(
-            effect="share of S in laboratory variables less their share of the variables, % of S",
+            effect="share of S_q95 in laboratory variables less their share of the variables, % of S_q95",
             unit=" %",
-            statement=f"the laboratory's share of the susceptibility {where} less its {even:.0f} % of the variables is "
-            "{}",
+            statement=f"the laboratory's share of S_q95 {where} less its {even:.0f} % of the variables is {{}}",
             interval=interval_of(part_shares(both, is_lab) - even),
             bound=Bound(0.0, _SHARE),
             none=0.0,
-            published=100.0 * float(paper[in_paper].sum() / paper.sum()) - even if len(paper) else _NAN,
             **shared,
         )
         yield Question(
-            effect="mean S of a laboratory variable over that of a vital sign, ratio",
+            effect="S_q95 of a laboratory cell over that of a vital sign's, ratio",
             unit=" times",
-            statement=f"the mean susceptibility of a laboratory variable {where} is {{}} that of a vital sign",
+            statement=f"S_q95 of a measured laboratory cell {where} is {{}} that of a vital sign's",
             interval=interval_of(mean_ratios(both, is_lab, ~is_lab)),
             bound=Bound(1.0, _RATIO),
             none=1.0,
-            published=float(paper[in_paper].mean() / paper[~in_paper].mean()) if len(paper) else _NAN,
             **shared,
         )
 
 
-def _by_variable(sums: Mapping[Key, Sums]) -> Iterator[tuple[str, str, Sums]]:
+def _by_variable(means: Mapping[Key, CellMeans]) -> Iterator[tuple[str, str, CellMeans]]:
     for direction in DIRECTIONS:
         for basis in BASES:
-            if (own := sums.get((direction, basis, VARIABLE_AXIS))) is not None:
+            if (own := means.get((direction, basis, VARIABLE_AXIS))) is not None:
                 yield direction, basis, own
-
-
-def _paper(direction: str, known: Sequence[Variable], profile: str) -> pd.Series:
-    """The published scores, where the run has the very variables of the paper; else none."""
-    scores = published_scores("sun2018", direction, profile)
-    return scores if {variable.name for variable in known} == set(scores.index) else scores.iloc[:0]
-
-
-def _top(scores: pd.Series) -> float:
-    return float(100.0 * scores.nlargest(3).sum() / scores.sum()) if len(scores) else _NAN

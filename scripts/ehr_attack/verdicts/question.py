@@ -43,7 +43,7 @@ class Question:
 
     def row(self, model: str, mode: str, hindrance: str = "") -> dict[str, Any]:
         """The row of VERDICTS. hindrance: of the whole model, comes before the question's own."""
-        in_the_way = hindrance or self.hindrance or self._too_few()
+        in_the_way = hindrance or self._too_few() or self.hindrance or self._no_interval()
         shown = NOT_TO_BE_TOLD if min(self.n_stays, self.n_patients) < MINIMUM else self.interval
         return {
             "claim": self.claim,
@@ -67,6 +67,9 @@ class Question:
     def _too_few(self) -> str:
         if min(self.n_stays, self.n_patients) < MINIMUM:
             return f"it needs {MINIMUM} stays of {MINIMUM} patients at least, and here are fewer"
+        return ""
+
+    def _no_interval(self) -> str:
         if not self.interval.known:
             return "the effect has no interval here, as too many draws of patients leave nothing to compute it from"
         return ""

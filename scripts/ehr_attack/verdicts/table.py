@@ -8,10 +8,10 @@ import pandas as pd
 from ehr_attack.schemas import VERDICTS
 from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.variables import Variable
+from ehr_attack.verdicts.cell_means import read_cell_means
 from ehr_attack.verdicts.performance import no_skill, performance_questions, pooled_auroc
 from ehr_attack.verdicts.places import direction_questions, laboratory_questions, rank_questions
 from ehr_attack.verdicts.small_changes import change_questions, read_attempts
-from ehr_attack.verdicts.sums import read_sums
 from ehr_attack.verdicts.time_preference import time_questions
 
 _SUMS = ("variables", "hours", "replicates")
@@ -41,7 +41,8 @@ def write_verdicts(
     subjects = stays.set_index("stay_id")["subject_id"]
     n_cells = window_hours * len(variables)
     nulls = {
-        model: read_sums(*(files[f"null_{name}"][number] for name in _SUMS)) for number, model in enumerate(null_models)
+        model: read_cell_means(*(files[f"null_{name}"][number] for name in _SUMS))
+        for number, model in enumerate(null_models)
     }
     per_model = len(files["predictions"]) // max(1, len(models))
     per_map = len(files["outcomes"]) // max(1, len(models) * len(modes))
@@ -53,13 +54,13 @@ def write_verdicts(
         rows += [question.row(model, "", hindrance) for question in performance]
         for place, mode in enumerate(modes):
             at = number * len(modes) + place
-            sums = read_sums(*(files[name][at] for name in _SUMS))
+            means = read_cell_means(*(files[name][at] for name in _SUMS))
             outcomes = files["outcomes"][at * per_map : (at + 1) * per_map]
             questions = [
-                *time_questions(sums, nulls.get(model, {}) if place == 0 else {}),
-                *direction_questions(sums, variables, profile),
-                *rank_questions(sums, profile),
-                *laboratory_questions(sums, variables, profile),
+                *time_questions(means, nulls.get(model, {}) if place == 0 else {}),
+                *direction_questions(means),
+                *rank_questions(means, profile),
+                *laboratory_questions(means, variables),
                 *change_questions(read_attempts(outcomes, subjects, n_cells), resamples),
             ]
             rows += [question.row(model, mode, hindrance) for question in questions]

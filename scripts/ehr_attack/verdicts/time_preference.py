@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.schemas import BASES, HOUR_AXIS
+from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned
+from ehr_attack.verdicts.hindrances import too_few_above_zero, unmeasured
 from ehr_attack.verdicts.question import Question, interval_of
 from ehr_attack.verdicts.rule import Bound, number
 from ehr_attack.verdicts.statistics import hour_slopes, last_quarter, part_shares
-from ehr_attack.verdicts.sums import Key, Sums, aligned
 from ehr_attack.verdicts.words import FLIPS, ON_BASIS
 
 
@@ -23,11 +25,9 @@ class _Measure(NamedTuple):
 
 # 5 % of the mean hour per 10 hours make a fourth of it over 48.
 _SLOPE = _Measure(
-    "slope of S over the hours", "slope of susceptibility over the hours", " % of the mean hour per 10 hours", 5.0
+    "slope of S_q95 over the hours", "slope of S_q95 over the hours", " % of the mean hour per 10 hours", 5.0
 )
-_LATE_SHARE = _Measure(
-    "share of S in the last quarter of the hours", "last quarter's share of susceptibility", " %", 5.0
-)
+_LATE_SHARE = _Measure("share of S_q95 in the last quarter of the hours", "last quarter's share of S_q95", " %", 5.0)
 _HYPOTHESIS = "Later hours are more susceptible than the same pipeline makes them without a reason."
 NO_NULL = (
     "the same pipeline has not been run on exchangeable hours with this model and attack (config key "
@@ -35,23 +35,23 @@ NO_NULL = (
 )
 
 
-def time_questions(sums: Mapping[Key, Sums], null: Mapping[Key, Sums]) -> Iterator[Question]:
-    """Slope of S over the hours and share of the last quarter, each less the null's, by direction and basis.
+def time_questions(means: Mapping[Key, CellMeans], null: Mapping[Key, CellMeans]) -> Iterator[Question]:
+    """Slope of S_q95 per cell over the hours, and share of the last quarter, less the null's, by direction and basis.
 
-    null: the sums of the same model and mode on the null cohort; empty where there is none.
+    null: those of the same model and mode on the null cohort; empty where there is none.
     """
     for direction in DIRECTIONS:
         for basis in BASES:
-            own = sums.get((direction, basis, HOUR_AXIS))
+            own = means.get((direction, basis, HOUR_AXIS))
             if own is not None:
-                yield from _questions(direction, basis, own, sums, null)
+                yield from _questions(direction, basis, own, means, null)
 
 
 def _questions(
-    direction: str, basis: str, own: Sums, sums: Mapping[Key, Sums], null: Mapping[Key, Sums]
+    direction: str, basis: str, own: CellMeans, means: Mapping[Key, CellMeans], null: Mapping[Key, CellMeans]
 ) -> Iterator[Question]:
     key = (direction, basis, HOUR_AXIS)
-    pair = aligned(sums, null, key)
+    pair = aligned(means, null, key)
     ours, theirs = pair or (own.both, np.full_like(own.both, np.nan))
     samples = [own, null[key]] if pair is not None else [own]
     part = last_quarter(len(own.names))
@@ -73,5 +73,15 @@ def _questions(
             direction=direction,
             basis=basis,
             none=0.0,
-            hindrance="" if pair is not None else NO_NULL,
+            hindrance=NO_NULL if pair is None else _hindrance(ours[0], theirs[0], part),
         )
+
+
+def _hindrance(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64], late: npt.NDArray[np.bool_]) -> str:
+    """Why hours cannot be compared. ours, theirs: S_q95 per cell of each hour, of the run and of the null."""
+    for values, where in ((ours, ""), (theirs, " of the null cohort")):
+        quarters = {f"hours of the last quarter{where}": values[late], f"earlier hours{where}": values[~late]}
+        found = unmeasured(quarters) or too_few_above_zero({f"hours{where}": values})
+        if found:
+            return found
+    return ""
