@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta
 
 INTERVAL_PERCENTILES = (2.5, 97.5)
 
@@ -35,6 +36,26 @@ def percentile_interval(
         if columns.any():
             low[columns], high[columns] = percentile(samples[:, columns], INTERVAL_PERCENTILES, axis=0)
     return low, high
+
+
+def exact_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of n independent patients (Clopper & Pearson 1934), share and ends within [0, 1].
+
+    share x n need not be whole: a patient may have several stays, or models.
+    """
+    tail, count = INTERVAL_PERCENTILES[0] / 100.0, share * n
+    low = float(beta.ppf(tail, count, n - count + 1.0)) if count > 0 else 0.0
+    high = float(beta.ppf(1.0 - tail, count + 1.0, n - count)) if count < n else 1.0
+    return low, high
+
+
+def wider_interval(share: float, n: int, low: float, high: float) -> tuple[float, float]:
+    """The interval of a share that holds both the exact one of n patients and one of resampling, from low to high.
+
+    Resampling alone knows no doubt near 0 and 1: where all were flipped, all are in every draw.
+    """
+    exact = exact_interval(share, n)
+    return min(low, exact[0]), max(high, exact[1])
 
 
 @dataclass(frozen=True)

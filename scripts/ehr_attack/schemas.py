@@ -296,8 +296,8 @@ VERDICTS = pa.schema(
 )
 """One row a test of a claim of the paper: effect size with its 95 % interval over patients, folds and seeds, its value
 if there were no effect (`none`), in the paper (`published`, null where that has another measure), and what follows, in
-one of VERDICT_WORDS and a sentence. `direction` and `basis` are empty where a test has none. Intervals of rank correlations are
-over variables too."""
+one of VERDICT_WORDS and a sentence. `direction` and `basis` are empty where a test has none. Intervals of rank
+correlations are over variables too."""
 
 STABILITY = pa.schema(
     {

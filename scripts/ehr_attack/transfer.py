@@ -25,7 +25,7 @@ from ehr_attack.devices import make_deterministic
 from ehr_attack.errors import UserError
 from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.inputs import model_inputs
-from ehr_attack.resampling import patient_weights, percentile_interval
+from ehr_attack.resampling import patient_weights, percentile_interval, wider_interval
 from ehr_attack.schemas import TRANSFER
 from ehr_attack.storage import read_frame, read_json, write_frame
 from ehr_attack.suppression import MINIMUM
@@ -201,7 +201,8 @@ def _rates(trials: pd.DataFrame, resamples: int) -> Iterator[dict[str, Any]]:
             if min(counts["n_stays"], counts["n_patients"]) >= MINIMUM:
                 draws = (weight @ flipped / weight.sum() for weight in patient_weights(subjects, resamples, _SEED))
                 rate = float(flipped.mean())
-                low, high = map(float, percentile_interval(np.fromiter(draws, dtype=np.float64)))
+                ends = map(float, percentile_interval(np.fromiter(draws, dtype=np.float64)))
+                low, high = wider_interval(rate, counts["n_patients"], *ends)
             yield (
                 dict(zip(pair, key, strict=True))
                 | {"direction": direction, "rate": rate, "low": low, "high": high}

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from ehr_attack.resampling import (
     ModelDraws,
     convergence_rates,
+    exact_interval,
     m_out_of_n_interval,
     percentile_interval,
     resample_sizes,
+    wider_interval,
 )
 
 UNITS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=12)
@@ -44,6 +47,19 @@ def test_every_patient_is_drawn_with_the_same_chance():
     for counts in (draws.patients, draws.within):
         assert counts.mean(axis=1) == pytest.approx(np.ones(40), abs=0.08)
         assert counts.var(axis=1).mean() == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("n", [1, 10, 37])
+def test_exact_intervals_are_those_of_scipy(n):
+    for count in range(n + 1):
+        wanted = binomtest(count, n).proportion_ci(0.95, method="exact")
+        assert exact_interval(count / n, n) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_of_two_intervals_of_a_share_the_wider_one_counts_at_each_end():
+    assert wider_interval(1.0, 10, 1.0, 1.0) == pytest.approx((0.025**0.1, 1.0))
+    assert wider_interval(0.0, 10, 0.0, 0.0) == pytest.approx((0.0, 1 - 0.025**0.1))
+    assert wider_interval(0.5, 1000, 0.2, 0.51) == pytest.approx((0.2, exact_interval(0.5, 1000)[1]))
 
 
 def test_percentile_intervals_leave_gaps_out():

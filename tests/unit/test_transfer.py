@@ -171,6 +171,13 @@ def test_intervals_are_over_patients():
     assert (row["low"], row["high"]) == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.07)
 
 
+def test_where_all_are_flipped_the_interval_is_that_of_15_patients():
+    labels = {"mode": "ista", "from_model": "a", "from_seed": 0, "to_model": "b", "to_seed": 0, "direction": "0_to_1"}
+    trials = pd.DataFrame({"subject_id": np.repeat(np.arange(15), 2), "flipped": True}).assign(**labels)
+    row = next(iter(_rates(trials, 50)))
+    assert (row["low"], row["rate"], row["high"]) == (pytest.approx(0.025 ** (1 / 15)), 1.0, 1.0)
+
+
 def test_one_model_has_nobody_to_be_compared_with(run, tmp_path):
     write(run, tmp_path / "t.parquet", trained=TRAINED[:1])
     assert read_parquet(tmp_path / "t.parquet").num_rows == 0

@@ -16,6 +16,7 @@ from ehr_attack.variables import LAB, load_variables
 from ehr_attack.verdicts.cell_means import read_cell_means
 from ehr_attack.verdicts.performance import drawn_metrics, performance_questions, pooled_auroc
 from ehr_attack.verdicts.rule import Interval
+from ehr_attack.verdicts.small_changes import change_questions, read_attempts
 from ehr_attack.verdicts.table import write_verdicts
 from verdict_builder import (
     DIRECTIONS,
@@ -344,13 +345,38 @@ def test_small_changes_by_hand(verdicts):
     """Of 40 stays a direction all, or 24, are flipped, by 4 of 8 x 19 cells and at most 0.1."""
     table = verdicts(flipped=(20, 12))
     every, some = (of(table, 5, "flipped", direction=direction).iloc[0] for direction in DIRECTIONS)
-    assert (every["value"], every["low"], every["high"], every["verdict"]) == (100.0, 100.0, 100.0, SUPPORTED)
+    assert (every["value"], every["low"], every["high"], every["verdict"]) == (
+        100.0,
+        pytest.approx(100 * 0.025 ** (1 / 40)),  # Clopper & Pearson, 40 of 40
+        100.0,
+        SUPPORTED,
+    )
     assert (some["value"], some["n_stays"], some["verdict"]) == (60.0, 40, NOT_SUPPORTED)
     assert some["low"] < 60 < some["high"] < 90
     share = of(table, 5, "share of the cells", direction="1_to_0").iloc[0]
     assert (share["value"], share["n_stays"]) == (pytest.approx(100 * 4 / (8 * 19)), 24)
     assert share["verdict"] == SUPPORTED
     assert of(table, 5, "largest change", direction="1_to_0").iloc[0]["value"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("flipped", "told"), [(0, True), (1, False), (4, False), (5, True)])
+def test_one_to_nine_flipped_patients_are_not_told(verdicts, flipped, told):
+    """In each of two folds; of 40 stays a direction. That nearly every one is flipped is still not supported."""
+    row = of(verdicts(flipped=(flipped, 20)), 5, "flipped", direction="0_to_1").iloc[0]
+    assert row["verdict"] == NOT_SUPPORTED
+    assert row[["value", "low", "high"]].notna().all() == told
+    assert (f"flips {5 * flipped} %" in row["reason"]) == told
+    assert ("withheld" in row["reason"]) != told
+
+
+def test_ten_of_ten_flipped_are_not_yet_nearly_every_one(tmp_path):
+    flips = {"0_to_1": 5, "1_to_0": 5}
+    files = [write_outcomes(tmp_path / f"{fold}.parquet", fold, flips, stays=5) for fold in (0, 1)]
+    subjects = pd.Series(np.arange(2000), index=np.arange(2000))
+    question = next(change_questions(read_attempts(files, subjects, 8 * 19), 50))
+    row = question.row("lstm", "ista")
+    assert (row["value"], row["high"], row["verdict"]) == (100.0, 100.0, CANNOT_TELL)
+    assert row["low"] == pytest.approx(69.15, abs=0.01)
 
 
 def test_a_missing_table_is_told(tmp_path):

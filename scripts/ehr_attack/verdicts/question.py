@@ -23,7 +23,8 @@ class Question:
 
     effect: what `interval` measures, with `unit`, in words; statement: the sentence that it answers, with {} where
     the value stands; none, published: the effect if there were nothing to it, and in the paper; hindrance: why
-    nothing can be concluded whatever the numbers, empty where nothing is in the way.
+    nothing can be concluded whatever the numbers, empty where nothing is in the way; withheld: whether the numbers
+    would tell of 1 to 9 patients, so that the verdict stands without them.
     """
 
     claim: int
@@ -40,11 +41,13 @@ class Question:
     none: float = _NAN
     published: float = _NAN
     hindrance: str = ""
+    withheld: bool = False
 
     def row(self, model: str, mode: str, hindrance: str = "") -> dict[str, Any]:
         """The row of VERDICTS. hindrance: of the whole model, comes before the question's own."""
         in_the_way = hindrance or self._too_few() or self.hindrance or self._no_interval()
-        shown = NOT_TO_BE_TOLD if min(self.n_stays, self.n_patients) < MINIMUM else self.interval
+        hidden = self.withheld or min(self.n_stays, self.n_patients) < MINIMUM
+        shown = NOT_TO_BE_TOLD if hidden else self.interval
         return {
             "claim": self.claim,
             "hypothesis": self.hypothesis,
@@ -75,6 +78,8 @@ class Question:
         return ""
 
     def _reason(self) -> str:
+        if self.withheld:
+            return f"In these data the numbers rest on fewer than {MINIMUM} patients, and are withheld."
         value, low, high = (number(part) for part in (self.interval.value, self.interval.low, self.interval.high))
         found = self.statement.format(f"{value}{self.unit} ({low} to {high})")
         return f"In these data {found}: {conclusion(self.interval, self.bound, self.unit)}."

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.figures.names import DIRECTIONS
-from ehr_attack.resampling import model_weights
+from ehr_attack.resampling import model_weights, wider_interval
 from ehr_attack.storage import read_frame
+from ehr_attack.suppression import is_small
 from ehr_attack.verdicts.question import Question, interval_of
-from ehr_attack.verdicts.rule import Bound
+from ehr_attack.verdicts.rule import Bound, Interval
 from ehr_attack.verdicts.words import FLIPS
 
 _Floats = npt.NDArray[np.float64]
@@ -75,15 +76,16 @@ def change_questions(attempts: dict[str, Attempts], resamples: int) -> Iterator[
         found = attempts[direction]
         rate, share, largest = _drawn(found, resamples)
         yield _question(
-            direction, found, np.ones(len(found.flipped), dtype=bool), rate, Bound(NEARLY_EVERY), " %",
-            "attacked stays that are flipped, %", "the attack flips {} of the attacked stays",
+            direction, found, np.ones(len(found.flipped), dtype=bool), _of_share(found, interval_of(rate)),
+            Bound(NEARLY_EVERY), " %", "attacked stays that are flipped, %",
+            "the attack flips {} of the attacked stays", withheld=is_small(_patients(found, found.flipped)),
         )  # fmt: skip
         yield _question(
-            direction, found, found.flipped, share, Bound(FEW_CELLS, larger=False), " %",
+            direction, found, found.flipped, interval_of(share), Bound(FEW_CELLS, larger=False), " %",
             "median share of the cells that is changed, %", "the median share of changed cells is {}",
         )  # fmt: skip
         yield _question(
-            direction, found, found.flipped, largest, Bound(SMALL, larger=False), " scaled units",
+            direction, found, found.flipped, interval_of(largest), Bound(SMALL, larger=False), " scaled units",
             "median of the largest change of a cell, scaled units", "the median largest change of a cell is {}",
         )  # fmt: skip
 
@@ -92,11 +94,12 @@ def _question(
     direction: str,
     found: Attempts,
     counted: npt.NDArray[np.bool_],
-    draws: _Floats,
+    interval: Interval,
     bound: Bound,
     unit: str,
     effect: str,
     statement: str,
+    withheld: bool = False,
 ) -> Question:
     return Question(
         claim=5,
@@ -104,12 +107,26 @@ def _question(
         effect=effect,
         unit=unit,
         statement=f"{statement} ({FLIPS[direction]})",
-        interval=interval_of(draws),
+        interval=interval,
         bound=bound,
         n_stays=int(counted.sum()),
-        n_patients=int(np.unique(found.subject_ids[counted]).size),
+        n_patients=_patients(found, counted),
         direction=direction,
+        withheld=withheld,
     )
+
+
+def _patients(found: Attempts, counted: npt.NDArray[np.bool_]) -> int:
+    return int(np.unique(found.subject_ids[counted]).size)
+
+
+def _of_share(found: Attempts, drawn: Interval) -> Interval:
+    """The success rate, %, with an interval that holds the exact one over patients too."""
+    if not drawn.known:
+        return drawn
+    n_patients = int(np.unique(found.subject_ids).size)
+    low, high = wider_interval(drawn.value / 100.0, n_patients, drawn.low / 100.0, drawn.high / 100.0)
+    return Interval(drawn.value, 100.0 * low, 100.0 * high)
 
 
 def _drawn(found: Attempts, resamples: int) -> _Floats:
