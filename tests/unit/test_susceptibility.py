@@ -161,7 +161,7 @@ def test_sums_ranks_and_single_models_equal_a_slow_loop(run):
                     assert same(row["s"], summed(cells, 1, place, "s")) and same(row["s_q95"], of_variable[place])
                     assert row["n_cells"] == counted_cells(cells, 1, place)
                     above = sum(other > of_variable[place] + 1e-7 for other in of_variable)
-                    assert same(row["rank"], math.nan if math.isnan(of_variable[place]) else 1 + above)
+                    assert same(row["rank"], 1 + above if of_variable[place] > 0 else math.nan)
                 for hour in range(2):
                     row = hours[direction, policy, basis, hour]
                     assert row["n_cells"] == counted_cells(cells, 0, hour)
@@ -296,12 +296,18 @@ def test_replicates_and_intervals_equal_a_slow_recomputation(seed):
                                 sums[draw, place] = wanted
                 if resampled == PATIENTS:
                     bounds = np.percentile(sums, [2.5, 97.5], axis=0)
-                    ranks = [[1 + sum(other > value + 1e-7 for other in row) for value in row] for row in sums]
+                    ranks = [
+                        [1 + sum(other > value + 1e-7 for other in row) if value > 1e-7 else len(row) for value in row]
+                        for row in sums
+                    ]
                     edges = np.percentile(ranks, [2.5, 97.5], axis=0, method="inverted_cdf")
                     for place in range(3):
                         row = intervals.loc[(direction, "selected", basis, f"v{place}")]
                         assert row[["s_q95_low", "s_q95_high"]].tolist() == pytest.approx(bounds[:, place], rel=1e-5)
-                        assert row[["rank_low", "rank_high"]].tolist() == edges[:, place].tolist()
+                        if pd.isna(row["rank"]):
+                            assert row["s_q95"] == 0 and row[["rank_low", "rank_high"]].isna().all()
+                        else:
+                            assert row[["rank_low", "rank_high"]].tolist() == edges[:, place].tolist()
                     cell = of_cells.loc[(direction, "selected", basis, 1, "v1")]
                     assert cell[["gap_low", "gap_high"]].tolist() == pytest.approx(
                         np.percentile(gaps, [2.5, 97.5]), rel=1e-5
@@ -376,6 +382,22 @@ def test_intervals_hold_the_estimate_and_order():
     assert told > 50
     never = tables["cells"].query("hour == 0 and variable == 'v0' and basis == 'all'")
     assert (never[["gmp_low", "gmp_high", "s_low", "s_high", "s_q95_low", "s_q95_high"]] == 0).all(axis=None)
+
+
+def test_variables_that_nothing_changes_in_enough_patients_have_no_rank():
+    """Of 40 patients all change v0, nobody v1, one v2 and three v3, whose percentile is 0 in some draws only."""
+    stays = pd.DataFrame({"stay_id": 100 + np.arange(40), "subject_id": np.arange(40), "fold": 0, "label": 0})
+    attacks = pd.DataFrame({"seed": 0, "stay_id": stays["stay_id"], "lambda": 0.1, "success": True})
+    changes = np.zeros((40, 1, 4))
+    changes[:, 0, 0], changes[:1, 0, 2], changes[:3, 0, 3] = 0.5, 1.0, 0.25
+    tables = analysed(MadeRun(stays, attacks, changes, np.ones(changes.shape, dtype=bool)), 300)
+    table = tables["variables"].query("direction == '0_to_1' and policy == 'selected' and basis == 'all'")
+    table = table.set_index("variable")
+    assert table["s_q95"].gt(0).tolist() == [True, False, False, True] and table.loc["v2", "s"] > 0
+    ranks = ["rank", "rank_low", "rank_high"]
+    assert table.loc["v0", ranks].tolist() == [1, 1, 1]
+    assert table.loc["v3", ranks].tolist() == [2, 2, 4], "last of four where its percentile is 0"
+    assert table.loc[["v1", "v2"], ranks].isna().all(axis=None)
 
 
 def test_below_ten_patients_there_is_no_interval_and_no_replicate():

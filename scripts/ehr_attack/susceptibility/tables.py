@@ -204,10 +204,14 @@ def replicate_tables(of: MeasuredDirection) -> Iterator[pd.DataFrame]:
 
 
 def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
-    rank = _ranks(s_q95[None])[0]
+    """`rank` with its interval; null where S_q95 is 0 or not measured: variables that tie at 0 have no order."""
+    rank = np.where(_is_zero(s_q95), np.nan, _ranks(s_q95[None])[0])
     low = high = np.full(rank.shape, np.nan)
     if estimates.enough:
-        ranks = _ranks(estimates.summed_draws("s_q95", VARIABLE_AXIS))
+        sums = estimates.summed_draws("s_q95", VARIABLE_AXIS)
+        # A draw in which nothing changes a variable puts it last, not on the best rank of a tie.
+        last = np.sum(~np.isnan(sums), axis=1, keepdims=True)
+        ranks = np.where(_is_zero(sums), last, _ranks(sums))
         measured = ~np.isnan(rank)
         low, high = np.full((2, len(rank)), np.nan)
         low[measured], high[measured] = np.nanpercentile(
@@ -222,6 +226,11 @@ def _ranks(sums: _Floats) -> _Floats:
     rounded = pd.DataFrame(sums).round(_RANKED_DECIMALS)
     ranked: _Floats = rounded.rank(axis=1, ascending=False, method="min").to_numpy(dtype=np.float64)
     return ranked
+
+
+def _is_zero(sums: _Floats) -> _Bools:
+    zero: _Bools = np.round(sums, _RANKED_DECIMALS) == 0
+    return zero
 
 
 def _n_patients(of: MeasuredDirection, policy: str) -> int:
