@@ -4,8 +4,26 @@ INPUT   R/tables/*.csv, R/figures/*.{svg,png}, the checkpoints' descriptions (fo
 OUTPUT  R/report/index.html
 """
 
-# The stages whose code the page tells a digest of; an edit of any of them makes the page anew anyway.
-STAGES_TOLD = ["extract", "features", "folds", "train", "evaluate", "attack", "susceptibility", "tables"]
+import itertools
+
+from snakemake.io import Wildcards
+
+# The rules whose code the page tells a digest of; an edit of any of them makes the page anew anyway.
+STAGES_TOLD = [
+    *("stage", "extract", "audit", "features", "folds", *(["tune"] if TUNE else []), "train", "evaluate"),
+    *("attack", "merge_attack", "susceptibility", *(["null_cohort"] if NULL_MODELS else [])),
+    *("verdicts", "stability", "transfer", "tables"),
+]
+
+
+def stage_digest(stage):
+    """The digest that the rule `stage` itself goes by; over all tables, models and modes where it differs between these."""
+    digest = getattr(rules, stage).params.code
+    if not callable(digest):
+        return digest
+    labels = itertools.product(STAGED_TABLES, MODELS, MODES)
+    parts = [digest(Wildcards(fromdict={"table": t, "model": m, "mode": a})) for t, m, a in labels]
+    return {file: found for part in parts for file, found in part.items()}
 
 
 rule report:
@@ -28,7 +46,7 @@ rule report:
         config=C,
         digests=lambda wildcards: {
             "source": source_digests(),
-            "code": {stage: code(f"{stage}.py") for stage in STAGES_TOLD},
+            "code": {stage.replace("_", " "): stage_digest(stage) for stage in STAGES_TOLD},
         },
         code=code("report.py", files=sorted(TEMPLATE_DIR.glob("report*"))),
     message:
