@@ -63,7 +63,7 @@ def made_up_sums(cells: pd.DataFrame, axis: str, *, intervals: bool) -> pd.DataF
     groups = cells.groupby([*_KEYS, axis], sort=False)
     sums = groups.agg(_SUMS).assign(n_cells=groups["s"].count()).reset_index()
     sums = with_intervals(sums, ("s", "s_q95"), shown=intervals)
-    ranks = sums.groupby(_KEYS)["s_q95"].rank(ascending=False, method="min").astype(int)
+    ranks = sums.groupby(_KEYS)["s_q95"].rank(ascending=False, method="min").where(sums["s_q95"] > 0).astype("Int64")
     last = sums[axis].nunique()
     return sums.assign(rank=ranks, rank_low=(ranks - 2).clip(lower=1), rank_high=(ranks + 3).clip(upper=last))
 

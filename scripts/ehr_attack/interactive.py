@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,12 @@ from matplotlib.colors import Colormap, to_hex
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from ehr_attack.figures.maps import FEW
 from ehr_attack.figures.style import SEQUENTIAL, SEQUENTIAL_ON_DARK
 from ehr_attack.headline import headline
 from ehr_attack.paths import TEMPLATE_DIR
 from ehr_attack.schemas import BASES
-from ehr_attack.suppression import ALL_BUT_SMALL
+from ehr_attack.suppression import ALL_BUT_SMALL, SMALL
 
 MEASURES = {
     "s_q95": "S with the 95th percentile",
@@ -41,6 +43,7 @@ _HOVER = (
     "largest change: %{customdata[2]:.3~g}, mean: %{customdata[3]:.3~g}<br>"
     "changed in %{customdata[4]:.1%} of %{customdata[7]} stays<extra></extra>"
 )
+_FEW_HOVER = "<b>%{y}, hour %{x}</b><br>changed by fewer than ten patients: withheld<extra></extra>"
 _NEARLY_ALL = "nearly all"
 _BASIS_TITLES = ("All cells", "Observed cells only")
 _ROW_PIXELS, _FRAME_PIXELS = 17, 190
@@ -60,24 +63,21 @@ def live_map(name: str, cells: pd.DataFrame, variables: pd.DataFrame) -> LiveMap
     """The map of one attack in one direction: hours by variables, all cells above, observed cells below.
 
     cells: its rows of `susceptibility_cells_*.csv`; variables: those of `missingness.csv`, which name and order them.
-    Cells without values (withheld, or of fewer than ten stays) are gaps without a hover text. Three significant digits.
+    Grey cells say that fewer than ten patients changed them; cells of fewer than ten stays are gaps without a hover
+    text. Three significant digits.
     """
     hours = sorted(int(hour) for hour in cells["hour"].unique())
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=_BASIS_TITLES)
-    for row, basis in enumerate(BASES, start=1):
-        values = _values(headline(cells, basis=basis), hours, list(variables["variable"]))
-        trace = go.Heatmap(
-            x=hours,
-            y=list(variables["label"]),
-            z=[[cell[0] for cell in line] for line in values],
-            customdata=values,
-            hovertemplate=_HOVER,
-            hoverongaps=False,
-            coloraxis="coloraxis",
-            xgap=1,
-            ygap=1,
-        )
-        figure.add_trace(trace, row=row, col=1)
+    parts = [_places(headline(cells, basis=basis), hours, list(variables["variable"])) for basis in BASES]
+    axes: dict[str, Any] = {"x": hours, "y": list(variables["label"]), "hoverongaps": False, "xgap": 1, "ygap": 1}
+    for row, places in enumerate(parts, start=1):
+        values = _in_lines(_values(places), len(hours))
+        shown = [[cell[0] for cell in line] for line in values]
+        look = {"customdata": values, "hovertemplate": _HOVER, "coloraxis": "coloraxis"}
+        figure.add_trace(go.Heatmap(z=shown, **axes, **look), row=row, col=1)
+    for row, places in enumerate(parts, start=1):
+        grey = {"hovertemplate": _FEW_HOVER, "colorscale": [[0, FEW], [1, FEW]], "showscale": False}
+        figure.add_trace(go.Heatmap(z=_in_lines(_few(places), len(hours)), **axes, **grey), row=row, col=1)
     height = _FRAME_PIXELS + 2 * _ROW_PIXELS * len(variables)
     figure.update_yaxes(
         autorange="reversed", fixedrange=True, showgrid=False, zeroline=False, ticks="", automargin=True
@@ -121,16 +121,29 @@ def _plotly() -> str:
     return str(get_plotlyjs())
 
 
-def _values(rows: pd.DataFrame, hours: Sequence[int], names: Sequence[str]) -> list[list[list[float | str | None]]]:
-    """(variables, hours, columns and the number of stays in words); None where there is no value."""
-    places = rows.set_index(["variable", "hour"]).reindex(pd.MultiIndex.from_product([names, hours]))
+def _places(rows: pd.DataFrame, hours: Sequence[int], names: Sequence[str]) -> pd.DataFrame:
+    """The rows of every variable's every hour, in this order; null where there is none."""
+    return rows.set_index(["variable", "hour"]).reindex(pd.MultiIndex.from_product([names, hours]))
+
+
+def _values(places: pd.DataFrame) -> list[list[float | str | None]]:
+    """A cell each: its columns and the number of stays in words; None where there is no value."""
     stays = [
         None if np.isnan(value) else _NEARLY_ALL if count == ALL_BUT_SMALL else str(count)
         for value, count in zip(places["s_q95"], places["n_stays"], strict=True)
     ]
     columns = [*(_rounded(places[name]) for name in _COLUMNS), stays]
-    cells = [list(cell) for cell in zip(*columns, strict=True)]
-    return [cells[start : start + len(hours)] for start in range(0, len(cells), len(hours))]
+    return [list(cell) for cell in zip(*columns, strict=True)]
+
+
+def _few(places: pd.DataFrame) -> list[int | None]:
+    """A cell each: 1 where 1 to 9 patients changed it, None elsewhere; a cell of fewer than ten stays is a gap."""
+    measured = ~places[["n_stays", "n_patients"]].isin([SMALL, "0"]).any(axis=1)
+    return [1 if few else None for few in (places["n_changed_patients"] == SMALL) & measured]
+
+
+def _in_lines(items: Sequence[Any], length: int) -> list[list[Any]]:
+    return [list(items[start : start + length]) for start in range(0, len(items), length)]
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

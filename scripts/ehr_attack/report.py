@@ -30,6 +30,7 @@ _COUNTS = (
         "stays_observed",
         "n_stays",
         "n_patients",
+        "n_changed_patients",
         "n_deaths",
     ),
     *("rows", "patients_with_rows", "cases", "total"),

@@ -25,11 +25,12 @@ _ATTACK_CAPTIONS = {
     "intervals over patients.",
     "cumulative": "How far susceptibility gathers: its cumulative share over the cells, largest first (left), and over "
     "the hours (right).",
-    "ranks": "Rank of every variable here with its 95% interval over patients, and where it ranks in the paper.",
+    "ranks": "Rank of every variable here with its 95% interval over patients, and where it ranks in the paper. "
+    "No rank: S with the 95th percentile is 0, or withheld.",
     "tradeoff": "What λ trades: the largest change against the share of changed cells, medians and quartiles of the "
     "attacks that succeeded at each λ. Rings: where the selected attacks lie.",
     "success": "Share of attacked stays that are flipped within a budget: the largest change of any cell "
-    "(left) and the share of changed cells (right).",
+    "(left) and the share of changed cells (right). A curve starts where ten stays are flipped.",
 }
 
 
@@ -104,11 +105,12 @@ def _direction(tables: Tables, figures: Path, row: pd.Series, *, live: bool, com
     words, stem = findings.DIRECTION_WORDS[direction], f"{model}_{mode}_{direction}"
     map_caption = (
         f"Susceptibility (with the 95th percentile) by hour and variable, {words}; sums of hours above, of variables "
-        "at the right (vital signs yellow, laboratory values blue). The colour scale is this map's own."
+        "at the right (vital signs yellow, laboratory values blue). The colour scale is this map's own; cells that "
+        "1 to 9 patients have changed are grey."
     )
     measures_caption = (
         f"What the map is made of, {words}: largest and mean change of a cell, share of stays in which it "
-        "changes, and the S of the paper, GMP by GPP, with the maximum."
+        "changes, and the S of the paper, GMP by GPP, with the maximum. Grey: cells changed in 1 to 9 patients."
     )
     measures_alt = f"Four heat maps by hour and variable: GMP, GAP, GPP and S, attack {mode}, {words}."
     return {

@@ -107,6 +107,21 @@ def stays_behind(rows: pd.DataFrame) -> int:
     return int(rows["n_stays"].max()) if len(rows) else 0
 
 
+def changed_by_few(cells: pd.DataFrame) -> pd.Series:
+    """Which CELLS rows 1 to 9 patients changed (`n_changed_patients`): a largest change or a share would be theirs."""
+    return cells["n_changed_patients"].map(is_small).astype(bool)
+
+
+def summed_over_few(sums: pd.DataFrame, cells: pd.DataFrame, axis: str) -> pd.Series:
+    """Which rows of VARIABLES or HOURS (axis `variable`, `hour`) sum over cells of which ten patients changed none.
+
+    cells: the CELLS rows that are summed. Such a sum may be one withheld cell's.
+    """
+    keys = ["model", "mode", "direction", "policy", "basis", axis]
+    most = cells.groupby(keys, observed=True)["n_changed_patients"].max()
+    return sums[keys].join(most, on=keys)["n_changed_patients"].fillna(0).map(is_small).astype(bool)
+
+
 def blank_small(frame: pd.DataFrame, columns: Sequence[str], shown: pd.Series | None = None) -> pd.DataFrame:
     """`frame` with `columns` null wherever not `shown`: unless told, where fewer than ten stays or patients stand."""
     keep = enough(frame) if shown is None else shown

@@ -168,6 +168,31 @@ class TestMaps:
             assert "every value is zero" in words(maps.susceptibility_figure(cells, "0_to_1", VARIABLES))
             words(maps.susceptibility_figure(cells.assign(s_q95=np.nan), "0_to_1", VARIABLES))
 
+    @pytest.mark.parametrize("draw", [maps.susceptibility_figure, maps.measures_figure])
+    def test_cells_that_few_patients_changed_are_grey(self, drawn: RunFiles, draw) -> None:
+        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells"))).query("direction == '0_to_1'")
+        counts = maps.as_grid(cells, "n_changed_patients", VARIABLES)
+        few = (counts >= 1) & (counts <= 9)
+        assert few.any() and not few.all()
+        with use_style("paper"):
+            figure = draw(cells, "0_to_1", VARIABLES)
+            assert maps.FEW_WORDS in words(figure)
+            assert maps.FEW_WORDS not in words(draw(cells.assign(n_changed_patients=10), "0_to_1", VARIABLES))
+        drawn_maps = [axes for axes in figure.axes if len(axes.images) == 2]
+        assert len(drawn_maps) == (1 if draw is maps.susceptibility_figure else 4)
+        for axes in drawn_maps:
+            values, grey = (image.get_array() for image in axes.images)
+            assert (np.ma.getmaskarray(values) == few).all() and (np.ma.getmaskarray(grey) == ~few).all()
+            assert values.max() <= axes.images[0].get_clim()[1], "the scale is of what is shown"
+            assert axes.images[0].get_clim()[1] in (1.0, pytest.approx(values.max()))
+
+    def test_sums_hold_what_is_grey(self, drawn: RunFiles) -> None:
+        cells = headline(read_frame(drawn.measure("lstm", "ista", "cells"))).query("direction == '0_to_1'")
+        with use_style("paper"):
+            figure = maps.susceptibility_figure(cells, "0_to_1", VARIABLES)
+        bars = [bar.get_height() for axes in figure.axes for bar in axes.patches if bar.get_width() == 0.8]
+        assert bars == pytest.approx(cells.groupby("hour")["s_q95"].sum().tolist())
+
     def test_labels_have_units(self, drawn: RunFiles) -> None:
         cells = headline(read_frame(drawn.measure("lstm", "ista", "cells")))
         with use_style("paper"):
@@ -214,6 +239,31 @@ class TestAttackFigures:
         assert "fewer than 10 stays" in words(figure)
         assert [sum(len(line.get_xdata()) > 0 for line in axes.lines) for axes in figure.axes] == [1, 1]
 
+    def test_success_of_few_stays_is_not_drawn(self) -> None:
+        """Of 60 attacked 1, 9, 10 and 30 are flipped: the curve starts at 10, and one that ends at 9 is not there."""
+        rows = pd.DataFrame({"allowed": [0.1, 0.2, 0.3, 0.4], "success_rate": [1 / 60, 9 / 60, 10 / 60, 30 / 60]})
+        rows = pd.concat([rows.assign(budget=budget) for budget in ("linf", "share")]).assign(n_attacked=60)
+        late = rows.assign(direction="0_to_1")
+        for other, label in ((rows[rows["allowed"] < 0.25], "fewer than 10 of 60 flipped"),
+                             (rows.assign(success_rate=0.0), "n = 60 attacked")):  # fmt: skip
+            with use_style("paper"):
+                figure = susceptibility.success_figure(pd.concat([late, other.assign(direction="1_to_0")]))
+                assert f"1→0, death to survivor: {label}" in words(figure) or f"({label})" in words(figure)
+            first, second = (line for line in figure.axes[0].lines)
+            assert first.get_xdata().tolist() == [0.3, 0.4]
+            assert first.get_ydata().tolist() == pytest.approx([100 / 6, 50])
+            assert list(second.get_ydata()) == ([] if "fewer" in label else [0.0] * 4)
+
+    def test_sums_over_cells_that_few_patients_changed_are_not_drawn(self, drawn: RunFiles, tmp_path: Path) -> None:
+        files = {kind: drawn.measure("lstm", "ista", kind) for kind in ("variables", "hours", "curves", "tradeoff")}
+        path = drawn.measure("lstm", "ista", "cells")
+        cells = read_frame(path)
+        cells["n_changed_patients"] = cells["n_changed_patients"].mask(cells["variable"] == "ph", 9)
+        sums = susceptibility._without_few(read_frame(files["variables"]), cells, "variable").set_index("variable")
+        assert sums.loc["ph", ["s", "s_q95", "s_high", "rank"]].isna().all(axis=None)
+        most = cells.groupby("variable")["n_changed_patients"].max()
+        assert sums.loc[most.idxmax(), "s"].notna().any()
+
     def test_nothing_at_all(self, drawn: RunFiles) -> None:
         kinds = ("variables", "hours", "curves")
         none = {kind: read_frame(drawn.measure("lstm", "ista", kind))[:0] for kind in kinds}
@@ -234,7 +284,15 @@ class TestAttackFigures:
             own, null = (line.get_ydata() for line in axes.lines if len(line.get_ydata()))
             known = rows["n_patients"] >= 10
             assert np.asarray(own)[known].tolist() == rows.loc[known, "s_q95"].tolist()
-            assert np.isnan(np.asarray(own)[~known]).all() and set(null) == {0.25}
+            assert np.isnan(np.asarray(own)[~known]).all()
+            assert (np.asarray(null)[known] == 0.25).all() and np.isnan(np.asarray(null)[~known]).all()
+
+    def test_a_null_of_few_patients_is_not_drawn(self, drawn: RunFiles) -> None:
+        hours = read_frame(drawn.measure("lstm", "ista", "hours"))
+        null = hours.assign(s_q95=0.25, n_patients=np.where(hours["hour"] < 20, 9, 40))
+        with use_style("paper"):
+            line = susceptibility.hours_figure(hours, null).axes[0].lines[1]
+        assert np.isnan(np.asarray(line.get_ydata())).tolist() == [hour < 20 for hour in range(48)]
 
 
 class TestConcentration:
@@ -276,7 +334,15 @@ class TestRanks:
             figure = ranks.ranks_figure(table, VARIABLES, "clinical")
             text = words(figure)
         assert "Fewer than 10 stays or patients" in text and "laboratory: 95 % interval of the rank" in text
-        assert len(figure.axes[1].lines) == 2 * len(VARIABLES) and not figure.axes[3].lines
+        large = table[table["direction"] == "0_to_1"]
+        assert len(figure.axes[1].lines) == 2 * (large["s_q95"] > 0).sum() and not figure.axes[3].lines
+        assert text.count("no rank") == (large["s_q95"] == 0).sum() > 0
+
+    def test_a_variable_that_nothing_changes_has_no_rank(self) -> None:
+        rows = self.ROWS.assign(s_q95=[0.0, 0.6, 0.0], rank_low=[None, 1, None], rank_high=[None, 2, None])
+        table = ranks.compared_ranks(rows, pd.Series({"ph": 7.0, "sodium": 2.0, "bun": 7.0}))
+        assert table["variable"].tolist() == ["sodium", "bun", "ph"] and table["theirs"].tolist() == [1, 2.5, 2.5]
+        assert table["ours"].iloc[0] == 1 and table.loc[1:, ["ours", "low", "high"]].isna().all(axis=None)
 
 
 class TestTradeoff:

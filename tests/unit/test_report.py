@@ -284,9 +284,9 @@ class TestMaps:
         labels = pd.read_csv(run.tables / "missingness.csv").set_index("variable")["label"]
         cells = table[(table["direction"] == "0_to_1") & table["s_q95"].notna()]
         figure = self.maps(html)["lstm_ista_0_to_1"]
-        for trace, basis in zip(figure["data"], ("all", "observed"), strict=True):
+        for trace, basis in zip(figure["data"][:2], ("all", "observed"), strict=True):
             rows = cells[cells["basis"] == basis]
-            assert len(rows) > 500
+            assert len(rows) > 250
             shown = [value for line in trace["z"] for value in line if value is not None]
             assert len(shown) == len(rows)
             for _, row in rows.sample(40, random_state=0).iterrows():
@@ -302,6 +302,23 @@ class TestMaps:
         few = [cell for cell in cells if cell[7] is None]
         assert few and all(set(cell) == {None} for cell in few)
         assert min(int(cell[7]) for cell in cells if cell[7] not in {None, "nearly all"}) >= 10
+
+    def test_cells_that_few_patients_changed_are_grey_and_have_no_numbers(self, run: RunFiles, html: str) -> None:
+        table = pd.read_csv(run.tables / "susceptibility_cells_lstm_ista.csv").query("direction == '0_to_1'")
+        labels = pd.read_csv(run.tables / "missingness.csv").set_index("variable")["label"]
+        data = self.maps(html)["lstm_ista_0_to_1"]["data"]
+        for values, grey, basis in zip(data[:2], data[2:], ("all", "observed"), strict=True):
+            assert "fewer than ten patients" in grey["hovertemplate"] and "customdata" not in grey
+            rows = table[(table["basis"] == basis) & (table["n_changed_patients"] == "<10")]
+            rows = rows[~rows["n_patients"].isin(["<10", "0"])]
+            wanted = {(labels[name], hour) for name, hour in zip(rows["variable"], rows["hour"], strict=True)}
+            found = {
+                (grey["y"][line], hour)
+                for line, marks in enumerate(grey["z"]) for hour, mark in enumerate(marks) if mark is not None
+            }  # fmt: skip
+            assert found == wanted and len(found) > 50
+            shown = [values["customdata"][grey["y"].index(label)][hour] for label, hour in found]
+            assert all(set(cell) == {None} for cell in shown)
 
     def test_without_maps_plotly_stays_out(self, tmp_path: Path) -> None:
         scenario = MadeUpRun(stays=60, deaths=6, successes={"0_to_1": 6, "1_to_0": 0}, modes=("ista",), hours=6)

@@ -300,7 +300,39 @@ class TestAttacks:
             assert set(table.loc["1_to_0", "n_stays"]) <= {"<10", "0"}
             assert table.loc["1_to_0", ["s", "s_q95", "s_high"]].isna().all(axis=None)
             large = table.loc["0_to_1"].query("basis == 'all'")
-            assert large[["s", "s_q95", "s_high"]].notna().all(axis=None) and set(large["n_patients"]) == {"50"}
+            assert large["s"].notna().sum() > 10 and set(large["n_patients"]) == {"50"}
+
+    def test_cells_that_few_patients_changed_have_no_measures(self, run: RunFiles) -> None:
+        key = ["direction", "basis", "hour", "variable"]
+        exact = read_frame(run.measure("lstm", "ista", "cells")).query("policy == 'selected'").set_index(key)
+        table = pd.read_csv(run.tables / "susceptibility_cells_lstm_ista.csv").set_index(key)
+        measures = ["gmp", "gap", "gpp", "q95", "s", "s_q95", "s_low", "s_high", "s_q95_low", "s_q95_high"]
+        shown = 0
+        for (direction, *cell), row in table.iterrows():
+            changed = exact.loc[(direction, *cell), "n_changed_patients"]
+            if 1 <= changed <= 9:
+                assert row["n_changed_patients"] == "<10" and row[measures].isna().all()
+            elif exact.loc[(direction, *cell), "n_patients"] >= 10:
+                assert row["n_changed_patients"] == str(changed) and row[measures].notna().all()
+                shown += 1
+        assert shown > 300 and (table["n_changed_patients"] == "<10").sum() > 300
+
+    @pytest.mark.parametrize(("changed", "shown"), [((1, 0), False), ((9, 9), False), ((10, 1), True), ((0, 0), True)])
+    def test_a_sum_over_cells_that_few_patients_changed_is_withheld(
+        self, changed: tuple[int, int], shown: bool
+    ) -> None:
+        """The sum of one withheld cell is that cell's value."""
+        label = {"model": "lstm", "mode": "ista", "direction": "0_to_1", "policy": "selected", "basis": "all"}
+        cells = pd.DataFrame(label | {"variable": "ph", "hour": [0, 1], "n_changed_patients": changed})
+        numbers = dict.fromkeys(("s", "s_low", "s_high", "s_q95", "s_q95_low", "s_q95_high"), 0.25)
+        numbers |= {"n_stays": 40, "n_patients": 30, "n_cells": 2}
+        ranks = dict.fromkeys(("rank", "rank_low", "rank_high"), 1)
+        variables = pd.DataFrame([label | {"variable": "ph"} | numbers | ranks])
+        (row,) = susceptibility.variables_table(variables, cells, load_variables()).to_dict("records")
+        assert [pd.notna(row[name]) for name in ("s", "s_q95_high", "rank", "rank_s")] == [shown] * 4
+        hours = pd.DataFrame([label | {"hour": hour} | numbers for hour in (0, 1)])
+        table = susceptibility.hours_table(hours, cells)
+        assert table["s"].notna().tolist() == [not 1 <= count <= 9 for count in changed]
 
     def test_summary(self, run: RunFiles) -> None:
         table = pd.read_csv(run.tables / "attack_summary.csv").set_index("direction")
@@ -310,18 +342,19 @@ class TestAttacks:
 
     def test_variables_are_labelled_and_ranked_with_ties(self) -> None:
         rows = {"model": "lstm", "mode": "ista", "direction": "0_to_1", "variable": ["ph", "bun", "sbp"]}
-        columns = {"n_stays": 40, "n_patients": 30, "s": [1.0, 3.0, 1.0], "s_q95": [0.5, 0.4, 0.0]}
+        columns = {"n_stays": 40, "n_patients": 30, "s": [1.0, 3.0, 0.0], "s_q95": [0.5, 0.4, 0.0], "n_cells": 48}
         intervals = dict.fromkeys(("s_low", "s_q95_low"), 0.0) | dict.fromkeys(("s_high", "s_q95_high"), 1.0)
-        ranks = {"rank": [1, 2, 3], "rank_low": [1, 1, 2], "rank_high": [2, 3, 3]}
+        ranks = {"rank": [1, 2, None], "rank_low": [1, 1, None], "rank_high": [2, 3, None]}
         frame = pd.DataFrame(rows | columns | intervals | ranks)
         parts = [frame.assign(policy="fixed", basis="all"), frame.assign(policy="selected", basis="all")]
         parts.append(frame.assign(policy="selected", basis="observed", n_stays=[20, 33, 9], n_patients=[20, 9, 9]))
-        table = susceptibility.variables_table(pd.concat(parts), load_variables())
+        rows = pd.concat(parts, ignore_index=True)
+        table = susceptibility.variables_table(rows, rows.assign(n_changed_patients=20), load_variables())
         assert table["policy"].tolist() == ["selected"] * 6 + ["fixed"] * 3
         first, observed = table.iloc[:3], table.iloc[3:6].set_index("variable")
         assert first["label"].tolist() == ["pH", "Urea nitrogen", "Systolic pressure"]
-        assert first["rank"].tolist() == [1, 2, 3] and first["rank_s"].tolist() == [2, 1, 2]
-        assert first["rank_high"].tolist() == [2, 3, 3] and set(first["n_stays"]) == {"40"}
+        assert first["rank"].tolist() == [1, 2, pd.NA] and first["rank_s"].tolist() == [2, 1, pd.NA], "S of 0: no rank"
+        assert first["rank_high"].tolist() == [2, 3, pd.NA] and set(first["n_stays"]) == {"40"}
         assert observed.loc["ph", ["s", "rank", "n_stays", "n_patients"]].tolist() == [1.0, 1, "20", "20"]
         assert observed.loc["bun", ["s", "rank", "s_q95_low"]].isna().all(), "33 stays, but of 9 patients"
         assert observed.loc["bun", ["n_stays", "n_patients"]].tolist() == ["all but <10", "<10"]
@@ -329,7 +362,9 @@ class TestAttacks:
     def test_cells_hide_small_numbers_of_observations(self, run: RunFiles) -> None:
         cells = read_frame(run.measure("lstm", "ista", "cells"))
         part = cells["hour"].where(cells["basis"] == "observed", cells["n_stays"])
-        table = susceptibility.cells_table(cells.assign(n_stays=part, n_patients=part, gpp=0.5, s_q95_low=0.1))
+        table = susceptibility.cells_table(
+            cells.assign(n_stays=part, n_patients=part, n_changed_patients=12, gpp=0.5, s_q95_low=0.1)
+        )
         assert set(table["policy"]) == {"selected"} and set(table["basis"]) == {"all", "observed"}
         large = table.query("direction == '0_to_1' and basis == 'observed'").set_index("hour")
         assert set(large.loc[1:9, "n_stays"]) == {"<10"} and large.loc[:9, ["gpp", "s_q95_low"]].isna().all(axis=None)

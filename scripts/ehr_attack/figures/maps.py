@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
 
 from ehr_attack.figures.style import (
     DIRECTION_LABELS,
@@ -25,10 +26,13 @@ from ehr_attack.figures.style import (
     small_font,
     why_hidden,
 )
-from ehr_attack.suppression import enough, stays_behind
+from ehr_attack.suppression import changed_by_few, enough, stays_behind
 from ehr_attack.variables import Variable
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+FEW, FEW_WORDS = "#b3b8c0", "changed by fewer than 10 patients: withheld"
+_FEW_COLOURS = ListedColormap([FEW])
 
 _MEASURES = (
     ("gmp", "GMP: largest change [scaled units]", 1.0),
@@ -43,36 +47,41 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
     """Heat map of S_q95 (95th percentile x GPP) over hour i and variable j, with S_i above and S_j at the right.
 
     cells: the headline's CELLS rows; a direction with fewer than ten successfully attacked stays or patients is
-    replaced by a sentence.
+    replaced by a sentence. Grey: cells that fewer than ten patients changed, which the sums hold all the same.
     """
     figure = new_figure(3.9 + extra_height(variables))
     rows = cells[cells["direction"] == direction]
     n_stays = stays_behind(rows)
     if not enough(rows).any():
         return _worded(figure, f"Susceptibility, {DIRECTION_LABELS[direction]}", why_hidden(n_stays))
-    grid = as_grid(rows, "s_q95", variables)
+    grid, few = as_grid(rows, "s_q95", variables), few_grid(rows, variables)
+    top = _top(np.where(few, np.nan, grid))
     axes = figure.subplot_mosaic(
         [["hours", "key"], ["map", "variables"]],
         width_ratios=[1, 0.17],
         height_ratios=[0.17, 1],
         empty_sentinel=None,
     )
-    image = draw_map(axes["map"], grid, variables, SEQUENTIAL, top=_top(grid))
+    image = draw_map(axes["map"], grid, variables, SEQUENTIAL, top=top, few=few)
     axes["map"].set_xlabel("Hour since ICU admission")
     _hour_sums(axes["hours"], grid)
     _variable_sums(axes["variables"], grid, variables)
     axes["key"].set_axis_off()
     key = axes["key"].inset_axes((0.08, 0.45, 0.92, 0.2))
-    bar = figure.colorbar(image, cax=key, orientation="horizontal", ticks=[0, _top(grid)], format="%.2g")
+    bar = figure.colorbar(image, cax=key, orientation="horizontal", ticks=[0, top], format="%.2g")
     bar.outline.set_visible(False)
     key.set_title("$S_{ij}$ [scaled units]", fontsize=small_font(), fontweight="normal", loc="left")
     key.tick_params(labelsize=small_font(0.8))
+    _explain_few(figure, few)
     axes["hours"].set_title(f"Susceptibility, {DIRECTION_LABELS[direction]} (n = {n_stays:,} stays)")
     return figure
 
 
 def measures_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Variable]) -> Figure:
-    """Four small maps: GMP, GAP, GPP and S = GMP x GPP of the paper. cells: the headline's CELLS rows."""
+    """Four small maps: GMP, GAP, GPP and S = GMP x GPP of the paper. cells: the headline's CELLS rows.
+
+    Grey: cells that fewer than ten patients changed.
+    """
     figure = new_figure(5.6 + extra_height(variables, panels=2))
     rows = cells[cells["direction"] == direction]
     n_stays = stays_behind(rows)
@@ -80,15 +89,18 @@ def measures_figure(cells: pd.DataFrame, direction: str, variables: Sequence[Var
     if not enough(rows).any():
         return _worded(figure, title, why_hidden(n_stays))
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    few = few_grid(rows, variables)
     for axes, (column, label, unit) in zip(panels.flatten().tolist(), _MEASURES, strict=True):
         grid = as_grid(rows, column, variables) * unit
-        image = draw_map(axes, grid, variables, SEQUENTIAL, top=_top(grid), units=False)
+        top = _top(np.where(few, np.nan, grid))
+        image = draw_map(axes, grid, variables, SEQUENTIAL, top=top, units=False, few=few)
         axes.set_title(label, fontsize=small_font(1.0), fontweight="normal")
         bar = figure.colorbar(image, ax=axes, aspect=30, pad=0.015)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=small_font(0.8))
     for axes in panels[-1]:
         axes.set_xlabel("Hour since ICU admission")
+    _explain_few(figure, few)
     figure.suptitle(f"{title} (n = {n_stays:,} stays)", x=0.01, ha="left")
     return figure
 
@@ -100,6 +112,12 @@ def as_grid(rows: pd.DataFrame, column: str, variables: Sequence[Variable]) -> F
     return wide.to_numpy(dtype=np.float64)
 
 
+def few_grid(rows: pd.DataFrame, variables: Sequence[Variable]) -> BoolArray:
+    """Which cells of one direction 1 to 9 patients changed, (variables, hours)."""
+    few: BoolArray = as_grid(rows.assign(few=changed_by_few(rows).astype(float)), "few", variables) == 1
+    return few
+
+
 def draw_map(
     axes: Axes,
     grid: FloatArray,
@@ -109,9 +127,14 @@ def draw_map(
     top: float,
     bottom: float = 0.0,
     units: bool = True,
+    few: BoolArray | None = None,
 ) -> AxesImage:
-    """Draw (variables, hours) as coloured cells: hour 0 at the left, first variable on top, groups apart."""
+    """Draw (variables, hours) as coloured cells: hour 0 at the left, first variable on top, groups apart.
+
+    few: the cells to draw in one grey instead, since fewer than ten patients stand behind them.
+    """
     n_variables, n_hours = grid.shape
+    grid = grid if few is None else np.where(few, np.nan, grid)
     # An image, not a path a cell: the SVG stays small, and `nearest` keeps the cells sharp in every viewer.
     image = axes.imshow(
         np.ma.masked_invalid(grid),
@@ -121,6 +144,8 @@ def draw_map(
         aspect="auto",
         interpolation="nearest",
     )
+    if few is not None:
+        axes.imshow(np.ma.masked_equal(few, False), cmap=_FEW_COLOURS, aspect="auto", interpolation="nearest")
     lines: dict[str, Any] = {"colors": "#eceef1", "linewidth": 0.3}
     axes.vlines(np.arange(1, n_hours) - 0.5, -0.5, n_variables - 0.5, **lines)
     axes.hlines(np.arange(1, n_variables) - 0.5, -0.5, n_hours - 0.5, **lines)
@@ -130,7 +155,8 @@ def draw_map(
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     if not np.nan_to_num(grid).any():
-        axes.text(0.5, 0.5, "every value is zero", ha="center", va="center", color=MUTED, transform=axes.transAxes)
+        text = "every value is zero" if few is None or not few.any() else "every value is zero or withheld"
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, transform=axes.transAxes)
     for edge in group_edges(variables):
         axes.axhline(edge, color=INK, linewidth=0.7)
     hour_ticks(axes, range(n_hours))
@@ -149,6 +175,11 @@ def hour_ticks(axes: Axes, hours: Iterable[int]) -> None:
     ends_full = last % _HOUR_STEP == _HOUR_STEP - 1
     axes.set_xticks([*range(0, last + 1, _HOUR_STEP), *([last] if ends_full else [])])
     axes.set_xlim(-0.5, last + 0.5)
+
+
+def _explain_few(figure: Figure, few: BoolArray) -> None:
+    if few.any():
+        figure.legend(handles=[Patch(color=FEW, label=FEW_WORDS)], loc="outside lower right")
 
 
 def _hour_sums(axes: Axes, grid: FloatArray) -> None:

@@ -30,7 +30,8 @@ def ranks_figure(table: pd.DataFrame, variables: Sequence[Variable], profile: st
     """Our ranks by S_q95 with 95 % intervals over patients, and where each variable stands in Sun 2018.
 
     A half a direction. table: the headline's VARIABLES rows; profile: the variable profile, which says what is the
-    same analyte. Shared variables only; where we have others too, ours are ranked anew and have no interval.
+    same analyte. Shared variables only; where we have others too, ours are ranked anew and have no interval. A variable
+    whose S is 0 or withheld has no rank.
     """
     figure = new_figure(4.3 + extra_height(variables))
     drawn = False
@@ -62,8 +63,8 @@ def ranks_figure(table: pd.DataFrame, variables: Sequence[Variable], profile: st
 def compared_ranks(rows: pd.DataFrame, theirs: pd.Series) -> pd.DataFrame:
     """The shared variables, our most susceptible first: variable, ours, low, high (ties: smallest), theirs (averaged).
 
-    rows: VARIABLES rows of one direction; theirs: published ranks by variable. low and high are NaN unless all of our
-    variables are shared, since ours are then ranked among others.
+    rows: VARIABLES rows of one direction; theirs: published ranks by variable. ours is NaN where S is 0, which has no
+    rank, or withheld; low and high too unless all of our variables are shared, since ours are then ranked among others.
     """
     shared = rows[rows["variable"].isin(theirs.index)].sort_values(
         ["s_q95", "s", "variable"], ascending=[False, False, True]
@@ -72,7 +73,7 @@ def compared_ranks(rows: pd.DataFrame, theirs: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "variable": shared["variable"].to_numpy(),
-            "ours": shared["s_q95"].rank(ascending=False, method="min").to_numpy(),
+            "ours": shared["s_q95"].where(shared["s_q95"] > 0).rank(ascending=False, method="min").to_numpy(),
             "low": shared["rank_low"].to_numpy(dtype=np.float64) if known else np.nan,
             "high": shared["rank_high"].to_numpy(dtype=np.float64) if known else np.nan,
             "theirs": theirs[shared["variable"]].rank().to_numpy(),
@@ -86,6 +87,8 @@ def _intervals(axes: Axes, ranks: pd.DataFrame, known: dict[str, Variable]) -> N
     colours = [GROUP_COLOURS[known[name].group] for name in ranks["variable"]]
     axes.hlines(place, ranks["low"], ranks["high"], colors=colours, linewidth=3.4, alpha=0.85)
     axes.plot(ranks["ours"], place, "o", color=INK, markersize=3.2)
+    for unranked in place[ranks["ours"].isna()]:
+        axes.text(0.8, unranked, "no rank", va="center", fontsize=small_font(), color=MUTED)
     axes.set_yticks(place, [known[name].label for name in ranks["variable"]])
     axes.set(xlabel="Rank here", xlim=(0.5, len(ranks) + 0.5))
     axes.set_xticks([1, *range(5, len(ranks) + 1, 5)])
@@ -94,8 +97,9 @@ def _intervals(axes: Axes, ranks: pd.DataFrame, known: dict[str, Variable]) -> N
 
 
 def _slopes(axes: Axes, ranks: pd.DataFrame, known: dict[str, Variable]) -> None:
-    """A line a variable from its place here to its rank in the paper."""
-    for place, (name, theirs) in enumerate(zip(ranks["variable"], ranks["theirs"], strict=True)):
+    """A line a variable that has a rank here, from its place to its rank in the paper."""
+    ranked = ranks[ranks["ours"].notna()]
+    for place, (name, theirs) in enumerate(zip(ranked["variable"], ranked["theirs"], strict=True)):
         axes.plot([0, 1], [place, theirs - 1], color=GROUP_COLOURS[known[name].group])
         axes.plot([0, 1], [place, theirs - 1], ".", color=INK, markersize=3)
     for theirs in sorted(ranks["theirs"].unique()):

@@ -32,9 +32,9 @@ from ehr_attack.figures.style import (
 from ehr_attack.figures.tradeoff import tradeoff_figure
 from ehr_attack.headline import headline
 from ehr_attack.published import published_ranks
-from ehr_attack.schemas import ALL_CELLS, OBSERVED_CELLS
+from ehr_attack.schemas import ALL_CELLS, HOUR_AXIS, OBSERVED_CELLS, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
-from ehr_attack.suppression import MINIMUM, blank_small, enough, stays_behind
+from ehr_attack.suppression import MINIMUM, blank_small, enough, is_small, stays_behind, summed_over_few
 from ehr_attack.variables import Variable, load_variables
 
 _BUDGETS = {
@@ -73,7 +73,9 @@ def plot_attack(
     for an unknown style or profile or an unreadable table.
     """
     known = load_variables(profile, kind)
-    table, by_variable = read_frame(cells), read_frame(variables)
+    table = read_frame(cells)
+    by_variable = _without_few(read_frame(variables), table, VARIABLE_AXIS)
+    by_hour = _without_few(read_frame(hours), table, HOUR_AXIS)
     first, null = headline(table), None if null_hours is None else read_frame(null_hours)
     with use_style(style):
         figures = {
@@ -89,7 +91,7 @@ def plot_attack(
                 variables_figure(by_variable, known, profile if published else None),
                 "Susceptibility of variables",
             ),
-            "hours": (hours_figure(read_frame(hours), null), "Susceptibility over hours"),
+            "hours": (hours_figure(by_hour, null), "Susceptibility over hours"),
             "success": (success_figure(read_frame(curves)), "Success against budget"),
             "tradeoff": (tradeoff_figure(read_frame(tradeoff)), "Size against sparsity of the changes"),
             "cumulative": (cumulative_figure(table), "Concentration of susceptibility"),
@@ -99,6 +101,12 @@ def plot_attack(
         for stem in names.attack_figures(model, mode):
             figure, title = figures[stem]
             save_figure(figure, Path(out_dir), stem, dpi=dpi, title=f"{title}, model {model}, attack {mode}")
+
+
+def _without_few(sums: pd.DataFrame, cells: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """VARIABLES or HOURS rows without sums over cells of which ten patients changed none."""
+    columns = [name for name in map(str, sums) if name.startswith(("s", "rank"))]
+    return blank_small(sums, columns, ~summed_over_few(sums, cells, axis))
 
 
 def variables_figure(table: pd.DataFrame, variables: Sequence[Variable], ranks_profile: str | None) -> Figure:
@@ -207,7 +215,7 @@ def _hour_profile(axes: Axes, rows: pd.DataFrame, direction: str) -> None:
 
 def _null_profile(axes: Axes, rows: pd.DataFrame, direction: str) -> None:
     if enough(rows).any():
-        rows = rows.sort_values("hour")
+        rows = blank_small(rows.sort_values("hour"), ["s_q95"])
         label = f"{DIRECTION_LABELS[direction]}: hours exchangeable"
         axes.plot(
             rows["hour"], rows["s_q95"], color=MUTED, linestyle=DIRECTION_LINES[direction], linewidth=0.8, label=label
@@ -217,34 +225,31 @@ def _null_profile(axes: Axes, rows: pd.DataFrame, direction: str) -> None:
 def success_figure(table: pd.DataFrame) -> Figure:
     """Share of attacked stays flipped within a budget: largest change of a cell, and share of changed cells.
 
-    table: ATTACK_CURVES rows.
+    table: ATTACK_CURVES rows. A curve starts where it stands for ten flipped stays; one that never does is not drawn,
+    unless it is zero.
     """
     figure = new_figure(2.7)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (budget, label) in zip(panels, _BUDGETS.items(), strict=True):
-        unit = 100.0 if budget == "share" else 1.0
         for direction in names.DIRECTIONS:
             rows = table[(table["budget"] == budget) & (table["direction"] == direction)].sort_values("allowed")
-            attacked = int(rows["n_attacked"].max()) if len(rows) else 0
-            text, colour, dashes = (
-                DIRECTION_LABELS[direction],
-                DIRECTION_COLOURS[direction],
-                DIRECTION_LINES[direction],
-            )
-            if attacked < MINIMUM:
-                axes.plot([], [], color=colour, linestyle=dashes, label=f"{text}: fewer than 10 attacked")
-                continue
-            axes.step(
-                rows["allowed"] * unit,
-                100 * rows["success_rate"],
-                where="post",
-                color=colour,
-                linestyle=dashes,
-                label=f"{text} (n = {attacked:,} attacked)",
-            )
+            _success_curve(axes, rows, direction, unit=100.0 if budget == "share" else 1.0)
         axes.set(xlabel=label, ylim=(-2, 102))
         axes.set_xlim(left=0)
         axes.grid()
     panels[0].set_ylabel("Flipped stays [% of attacked]")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _success_curve(axes: Axes, rows: pd.DataFrame, direction: str, unit: float) -> None:
+    text, attacked = DIRECTION_LABELS[direction], int(rows["n_attacked"].max()) if len(rows) else 0
+    look: dict[str, Any] = {"color": DIRECTION_COLOURS[direction], "linestyle": DIRECTION_LINES[direction]}
+    flipped = (rows["success_rate"] * rows["n_attacked"]).round()
+    if attacked < MINIMUM or is_small(flipped.max()):
+        what = "attacked" if attacked < MINIMUM else f"of {attacked:,} flipped"
+        axes.plot([], [], label=f"{text}: fewer than 10 {what}", **look)
+        return
+    shown = rows[flipped >= MINIMUM] if flipped.any() else rows
+    label = f"{text} (n = {attacked:,} attacked)"
+    axes.step(shown["allowed"] * unit, 100 * shown["success_rate"], where="post", label=label, **look)

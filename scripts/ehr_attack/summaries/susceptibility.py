@@ -7,7 +7,16 @@ import pandas as pd
 
 from ehr_attack.schemas import ALL_CELLS, BASES, POLICIES, SELECTED
 from ehr_attack.storage import read_frame, write_csv
-from ehr_attack.suppression import MINIMUM, blank_small, count_text, part_text, partition_texts
+from ehr_attack.suppression import (
+    MINIMUM,
+    blank_small,
+    changed_by_few,
+    count_text,
+    enough,
+    part_text,
+    partition_texts,
+    summed_over_few,
+)
 from ehr_attack.variables import Variable, load_variables
 
 _KEYS = ["model", "mode", "direction", "policy", "basis"]
@@ -33,27 +42,31 @@ def write_susceptibility_tables(
     cells, variables, hours, tradeoff: the CELLS, VARIABLES, HOURS and TRADEOFF tables of the attack. Raises UserError
     for an unreadable file or an unknown profile.
     """
-    known = load_variables(profile, kind)
+    known, by_cell = load_variables(profile, kind), read_frame(cells)
     tables = {
-        "variables": variables_table(read_frame(variables), known),
-        "hours": hours_table(read_frame(hours)),
-        "cells": cells_table(read_frame(cells)),
+        "variables": variables_table(read_frame(variables), by_cell, known),
+        "hours": hours_table(read_frame(hours), by_cell),
+        "cells": cells_table(by_cell),
         "tradeoff": tradeoff_table(read_frame(tradeoff)),
     }
     for level, table in tables.items():
         write_csv(table, Path(out_dir) / f"susceptibility_{level}_{model}_{mode}.csv")
 
 
-def variables_table(table: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
+def variables_table(table: pd.DataFrame, cells: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
     """VARIABLES rows for people, with label, group and unit; of each policy and basis the largest S_q95 first.
 
-    `rank`, `rank_low`, `rank_high`: by S_q95, with the interval; `rank_s`: by the maximum (ties: the smallest).
+    cells: the CELLS rows that are summed; a sum over cells of which ten patients changed none is withheld.
+
+    `rank`, `rank_low`, `rank_high`: by S_q95, with the interval; `rank_s`: by the maximum (ties: the smallest). No rank
+    by a measure that is 0.
     """
     ranks = ["rank", "rank_low", "rank_high"]
     estimates = _with_interval("s", "s_q95")
     known = pd.DataFrame([{"variable": v.name, "label": v.label, "group": v.group, "unit": v.unit} for v in variables])
-    rows = blank_small(_ordered(table), [*estimates, *ranks]).merge(known, on="variable", how="left")
-    rows["rank_s"] = rows.groupby(_KEYS, observed=True)["s"].rank(ascending=False, method="min")
+    shown = enough(table) & ~summed_over_few(table, cells, "variable")
+    rows = blank_small(_ordered(table), [*estimates, *ranks], shown).merge(known, on="variable", how="left")
+    rows["rank_s"] = rows.groupby(_KEYS, observed=True)["s"].rank(ascending=False, method="min").where(rows["s"] > 0)
     rows = rows.astype(dict.fromkeys([*ranks, "rank_s"], "Int64"))
     rows = rows.sort_values(
         [*_KEYS, "s_q95", "s", "variable"], ascending=[True] * len(_KEYS) + [False, False, True], kind="stable"
@@ -63,22 +76,25 @@ def variables_table(table: pd.DataFrame, variables: Sequence[Variable]) -> pd.Da
     ]
 
 
-def hours_table(table: pd.DataFrame) -> pd.DataFrame:
-    """HOURS rows for people, in the order of the hours."""
+def hours_table(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """HOURS rows for people, in the order of the hours; cells: the CELLS rows that are summed, as for variables."""
     estimates = _with_interval("s", "s_q95")
-    rows = blank_small(_ordered(table), estimates).sort_values([*_KEYS, "hour"], kind="stable")
+    shown = enough(table) & ~summed_over_few(table, cells, "hour")
+    rows = blank_small(_ordered(table), estimates, shown).sort_values([*_KEYS, "hour"], kind="stable")
     return _with_counts_as_text(rows)[[*_KEYS, "hour", *_COUNTS, *estimates]]
 
 
 def cells_table(table: pd.DataFrame) -> pd.DataFrame:
     """CELLS rows of the selected attacks for people, over all and over observed cells, counts as text.
 
-    The other policies are left out, and the intervals of the measures that S is made of: a page carries tables of up
-    to a megabyte.
+    A cell that 1 to 9 patients changed has no measures, only that (`n_changed_patients` `<10`). The other policies are
+    left out, and the intervals of the measures that S is made of: a page carries tables of up to a megabyte.
     """
     estimates = [*_MEASURES[:-2], *_with_interval("s", "s_q95")]
-    rows = blank_small(_ordered(table[table["policy"] == SELECTED]), estimates)
-    return _with_counts_as_text(rows)[[*_KEYS, "hour", "variable", *_COUNTS, *estimates]]
+    rows = _ordered(table[table["policy"] == SELECTED])
+    rows = blank_small(rows, estimates, enough(rows) & ~changed_by_few(rows))
+    rows["n_changed_patients"] = rows["n_changed_patients"].map(count_text)
+    return _with_counts_as_text(rows)[[*_KEYS, "hour", "variable", *_COUNTS, "n_changed_patients", *estimates]]
 
 
 def tradeoff_table(table: pd.DataFrame) -> pd.DataFrame:

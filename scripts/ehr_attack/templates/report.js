@@ -58,7 +58,7 @@
   }
 
   function showMeasure(figure, measure) {
-    figure.data.forEach((trace) => { trace.z = trace.customdata.map((line) => line.map((cell) => cell[measure])); });
+    figure.data.filter((trace) => trace.customdata).forEach((trace) => { trace.z = trace.customdata.map((line) => line.map((cell) => cell[measure])); });
   }
 
   function drawMaps() {
