@@ -21,26 +21,31 @@ function sorting() {
   return { found, sortable: document.querySelectorAll("thead button").length };
 }
 
-function hovered(map) {
-  const trace = map.data[0];
+async function hovered(map, number) {
+  const trace = map.data[number];
   const row = trace.z.findIndex((line) => line.some((value) => value > 0));
   const cell = trace.z[row].findIndex((value) => value > 0);
-  Plotly.Fx.hover(map, [{ curveNumber: 0, pointNumber: [row, cell] }]);
+  // Plotly leaves out a hover that comes within 50 ms of another.
+  await new Promise((done) => setTimeout(done, 100));
+  Plotly.Fx.hover(map, [{ curveNumber: number, pointNumber: [row, cell] }]);
   return { text: map.querySelector(".hoverlayer").textContent, label: trace.y[row], hour: trace.x[cell],
            value: trace.z[row][cell] };
 }
 
-function maps() {
-  return [...document.querySelectorAll(".live-map")].map((map) => {
+async function maps() {
+  const found = [];
+  for (const map of document.querySelectorAll(".live-map")) {
     const size = map.querySelector(".main-svg").getBoundingClientRect();
     const before = map.data[0].z.flat();
     const choice = document.getElementById(map.dataset.choice);
-    const hover = hovered(map);
+    const grey = await hovered(map, 2), hover = await hovered(map, 0);
     choice.selectedIndex = 4;
     choice.dispatchEvent(new Event("change"));
-    return { width: size.width, height: size.height, hover, before, after: map.data[0].z.flat(),
-             ink: getComputedStyle(map.querySelector(".ytick text")).fill };
-  });
+    found.push({ width: size.width, height: size.height, hover, before, after: map.data[0].z.flat(),
+                 grey, greyAfter: map.data[2].z.flat(),
+                 ink: getComputedStyle(map.querySelector(".ytick text")).fill });
+  }
+  return found;
 }
 
 function contrasts() {
@@ -71,7 +76,7 @@ addEventListener("load", async () => {
       .filter((target) => !document.getElementById(target.slice(1))),
     contrast: contrasts(),
     sorting: sorting(),
-    maps: maps(),
+    maps: await maps(),
     requests: performance.getEntriesByType("resource").map((entry) => entry.name)
       .filter((name) => !/^(data|blob):/.test(name)),
   };

@@ -129,7 +129,8 @@ def test_maps_tell_their_numbers(light: dict[str, Any], report: Path) -> None:
         assert drawn["width"] > 500 and drawn["height"] > 500
         hover = drawn["hover"]
         text = hover["text"]
-        assert (f"{hover['label']}, hour {hover['hour']}" in text and "of 60 stays" in text) or "of 40 stays" in text
+        stays = {"0_to_1": 60, "1_to_0": 40}[direction]
+        assert f"{hover['label']}, hour {hover['hour']}" in text and f"of {stays} stays" in text
         rows = table[(table["direction"] == direction) & (table["basis"] == "all") & (table["hour"] == hover["hour"])]
         (row,) = rows[rows["variable"] == labels[hover["label"]]].to_dict("records")
         assert hover["value"] == pytest.approx(row["s_q95"], rel=6e-3)
@@ -137,6 +138,17 @@ def test_maps_tell_their_numbers(light: dict[str, Any], report: Path) -> None:
         assert max(value for value in drawn["after"] if value is not None) == pytest.approx(
             table.loc[(table["direction"] == direction) & (table["basis"] == "all"), "gpp"].max(), rel=6e-3
         )
+
+
+def test_cells_that_few_patients_changed_tell_no_number(light: dict[str, Any], report: Path) -> None:
+    table = pd.read_csv(report.parents[1] / "tables/susceptibility_cells_lstm_ista.csv").query("basis == 'all'")
+    few = table[table["n_changed_patients"] == "<10"]
+    assert few["s_q95"].isna().all() and few["gpp"].isna().all()
+    for drawn, direction in zip(light["maps"], ("0_to_1", "1_to_0"), strict=True):
+        grey = drawn["grey"]
+        text = f"{grey['label']}, hour {grey['hour']}changed by fewer than ten patients: withheld"
+        assert grey["text"].replace("\n", "") == text
+        assert sum(value == 1 for value in drawn["greyAfter"]) == (few["direction"] == direction).sum() > 0
 
 
 @pytest.mark.parametrize("column", _SORTED_COLUMNS)
@@ -148,9 +160,12 @@ def test_tables_sort(light: dict[str, Any], column: str) -> None:
     def value(text: str) -> Any:
         return text.lower() if column == "Variable" else float(text.split(maxsplit=1)[0])
 
-    values = [value(text) for text in up["cells"]]
+    values = [value(text) for text in up["cells"] if text != "\N{EN DASH}"]
     assert values == sorted(values) and len(set(values)) > 3
-    assert [value(text) for text in down["cells"]] == sorted(values, reverse=True)
+    assert [value(text) for text in down["cells"][: len(values)]] == sorted(values, reverse=True)
+    missing = ["\N{EN DASH}"] * (19 - len(values))
+    assert up["cells"][len(values) :] == down["cells"][len(values) :] == missing, "what is missing comes last"
+    assert bool(missing) == (column != "Variable"), "a rank of some variable is withheld, or there is none"
     assert light["sorting"]["sortable"] > 30
 
 

@@ -5,8 +5,8 @@ OUTPUT  R/report/index.html
 """
 
 import itertools
+import types
 
-from snakemake.io import Wildcards
 
 # The rules whose code the page tells a digest of; an edit of any of them makes the page anew anyway.
 STAGES_TOLD = [
@@ -22,7 +22,7 @@ def stage_digest(stage):
     if not callable(digest):
         return digest
     labels = itertools.product(STAGED_TABLES, MODELS, MODES)
-    parts = [digest(Wildcards(fromdict={"table": t, "model": m, "mode": a})) for t, m, a in labels]
+    parts = [digest(types.SimpleNamespace(table=t, model=m, mode=a)) for t, m, a in labels]
     return {file: found for part in parts for file, found in part.items()}
 
 
