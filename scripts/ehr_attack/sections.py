@@ -20,7 +20,8 @@ Tables = Mapping[str, pd.DataFrame]
 
 _ATTACK_CAPTIONS = {
     "variables": "Susceptibility of every variable: S with the 95th percentile and its 95% interval over patients "
-    "(bars), S with the maximum (diamonds), and over observed cells only (triangles). Grey: ranks in the paper.",
+    "(bars), S with the maximum (diamonds), and over observed cells only (triangles). No bar: 0, or "
+    "withheld. Grey: ranks in the paper.",
     "hours": "Susceptibility of every hour over all cells (left) and over observed cells only (right); bands are 95% "
     "intervals over patients.",
     "cumulative": "How far susceptibility gathers: its cumulative share over the cells, largest first (left), and over "
