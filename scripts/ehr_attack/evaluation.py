@@ -58,9 +58,8 @@ def measured(scored: Scored, subject_ids: _Array, resamples: int) -> list[dict[s
     }
     value = low = high = np.full(len(METRICS), np.nan)
     if labels.min() != labels.max():
-        weights = np.stack(list(patient_weights(subject_ids, resamples, _SEED)))
         value = weighted_metrics(scored, np.ones((1, labels.size)))[0]
-        low, high = percentile_interval(weighted_metrics(scored, weights))
+        low, high = percentile_interval(weighted_metrics(scored, patient_weights(subject_ids, resamples, _SEED)))
     return [
         {"metric": metric, "value": value[i], "low": low[i], "high": high[i]} | counts
         for i, metric in enumerate(METRICS)

@@ -1,6 +1,7 @@
 """Metrics of predictions under many weightings of the stays at once: what bootstrap intervals are made of."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,18 +55,19 @@ class Scored:
         return Scored(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def weighted_metrics(scored: Scored, weights: _Array) -> _Floats:
+def weighted_metrics(scored: Scored, weights: Iterable[_Array]) -> _Floats:
     """The metrics under each of several weightings of the stays, (weightings, metrics), in the order of METRICS.
 
-    weights: (weightings, stays), how often each stay counts. NaN where a weighting leaves one class only.
+    weights: each (stays,), how often each stay counts; taken a block at a time, never all at once. NaN where a
+    weighting leaves one class only.
     """
-    return np.concatenate([_measure(scored, block) for block in _blocks(weights)])
+    return np.concatenate([_measure(scored, block) for block in _blocks(weights, len(scored.labels))])
 
 
-def _blocks(weights: _Array) -> Iterator[_Floats]:
-    rows = max(1, _BLOCK_CELLS // max(1, weights.shape[1]))
-    for start in range(0, len(weights), rows):
-        yield weights[start : start + rows].astype(np.float64)
+def _blocks(weights: Iterable[_Array], stays: int) -> Iterator[_Floats]:
+    rows, left = max(1, _BLOCK_CELLS // max(1, stays)), iter(weights)
+    while block := list(itertools.islice(left, rows)):
+        yield np.stack(block).astype(np.float64)
 
 
 def _measure(scored: Scored, weights: _Floats) -> _Floats:

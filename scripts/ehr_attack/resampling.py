@@ -103,11 +103,14 @@ class ModelDraws:
         self, patient: npt.NDArray[np.int64], seed: npt.NDArray[np.int64], fold: npt.NDArray[np.int64]
     ) -> _Floats32:
         """(units, draws) float32: how often its seed x its fold x its patient within the fold is drawn."""
-        pair = np.searchsorted(self.pairs, fold * len(self.patients) + patient)
-        weights = self.within[pair].astype(np.float32)
+        weights = self.within[self.pair_of(patient, fold)].astype(np.float32)
         weights *= self.seeds[seed]
         weights *= self.folds[fold]
         return weights
+
+    def pair_of(self, patient: npt.NDArray[np.int64], fold: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        """(units,) the place of each unit's patient and fold among the pairs."""
+        return np.searchsorted(self.pairs, fold * len(self.patients) + patient)
 
 
 def _count_drawn(random: np.random.Generator, size: int) -> _Counts:
@@ -128,7 +131,11 @@ def model_weights(
     """
     patient, of_seed, of_fold = (np.unique(part, return_inverse=True)[1] for part in (subject_ids, seeds, folds))
     draws = ModelDraws.drawn(patient, of_seed, of_fold, resamples, seed)
-    yield from draws.of_models_too(patient, of_seed, of_fold).astype(np.int64).T
+    pair = draws.pair_of(patient, of_fold)
+    # One draw at a time: all of them, for every row, are gigabytes in a large run.
+    for draw in range(resamples):
+        weights = draws.within[pair, draw].astype(np.int64)
+        yield weights * draws.seeds[of_seed, draw] * draws.folds[of_fold, draw]
 
 
 SIZE_EXPONENTS = (0.4, 0.5, 0.6, 0.7)

@@ -27,12 +27,15 @@ from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.inputs import model_inputs
 from ehr_attack.resampling import patient_weights, percentile_interval, wider_interval
 from ehr_attack.schemas import TRANSFER
-from ehr_attack.storage import read_frame, read_json, write_frame
-from ehr_attack.suppression import MINIMUM
+from ehr_attack.storage import parquet_batches, read_frame, read_json, write_frame
+from ehr_attack.suppression import MINIMUM, count_text, part_text
 from ehr_attack.variables import Variable
 
 _log = logging.getLogger(__name__)
 _SEED = 20180823
+_ROWS_A_BATCH = 250_000
+_KEY = [name for name in ROW_KEY if name not in ("model", "mode")]
+"""Of an attack in the tables of one model and mode."""
 
 _Flags = npt.NDArray[np.bool_]
 _Ints = npt.NDArray[np.int64]
@@ -51,14 +54,19 @@ class Changes:
     directions: npt.NDArray[np.str_]
 
 
-def selected_changes(outcomes: pd.DataFrame, perturbations: pd.DataFrame, cohort: CohortData) -> Changes:
-    """The selected changes in OUTCOMES and PERTURBATIONS of one model, mode, seed and fold."""
-    rows = outcomes.loc[outcomes["selected"], [*ROW_KEY, "direction"]].reset_index(drop=True)
-    places = rows[ROW_KEY].rename_axis("row").reset_index()
-    cells = perturbations.merge(places, on=ROW_KEY, how="inner", validate="many_to_one")
+def selected_changes(outcomes: pd.DataFrame, perturbations: str | Path, cohort: CohortData) -> Changes:
+    """The selected changes in OUTCOMES, and the table PERTURBATIONS, of one model, mode, seed and fold.
+
+    The table, which holds all changes, is never in memory at once. Raises UserError when it is missing.
+    """
+    rows = outcomes.loc[outcomes["selected"], [*_KEY, "direction"]].reset_index(drop=True)
+    places = rows[_KEY].rename_axis("row").reset_index()
     delta = np.zeros((len(rows), *cohort.features.values.shape[1:]))
-    variable = pd.Index(cohort.variable_names).get_indexer(pd.Index(cells["variable"]))
-    delta[cells["row"], cells["hour"], variable] = cells["delta_clinical"]
+    names = pd.Index(cohort.variable_names)
+    for batch in parquet_batches(perturbations, [*_KEY, "hour", "variable", "delta_clinical"], _ROWS_A_BATCH):
+        cells = batch.to_pandas().merge(places, on=_KEY, how="inner", validate="many_to_one")
+        variable = names.get_indexer(pd.Index(cells["variable"]))
+        delta[cells["row"], cells["hour"], variable] = cells["delta_clinical"]
     stays = np.searchsorted(cohort.features.stay_ids, rows["stay_id"].to_numpy())
     return Changes(stays.astype(np.int64), delta, rows["direction"].to_numpy(dtype=str))
 
@@ -134,7 +142,7 @@ def write_transfer(
             for key, (weight, sidecar) in files[fold].items()
         }  # fmt: skip
         for found, cell_file in of_fold:
-            tried += _trials(found, read_frame(cell_file), loaded, cohort, modes)
+            tried += _trials(found, cell_file, loaded, cohort, modes)
     rows = list(_rates(pd.concat(tried, ignore_index=True), resamples)) if tried else []
     write_frame(pd.DataFrame(rows, columns=TRANSFER.names), out, TRANSFER)
 
@@ -158,7 +166,7 @@ def _by_fold(
 
 def _trials(
     outcomes: pd.DataFrame,
-    perturbations: pd.DataFrame,
+    perturbations: str | Path,
     loaded: Mapping[tuple[str, int], Checkpoint],
     cohort: CohortData,
     modes: Mapping[str, str],
@@ -170,9 +178,8 @@ def _trials(
     for target, checkpoint in loaded.items():
         correct, flipped = correct_and_flipped(checkpoint, cohort, changes, modes[mode])
         if target == origin:
-            _log.info(
-                "%s, seed %d, %s: %d of %d changes flip their own model", *origin, mode, flipped.sum(), len(flipped)
-            )
+            counts = part_text(int(flipped.sum()), len(flipped)), count_text(len(flipped))
+            _log.info("%s, seed %d, %s: %s of %s changes flip their own model", *origin, mode, *counts)
             continue
         labels: dict[str, Any] = {"mode": mode, "from_model": origin[0], "from_seed": origin[1]}
         labels |= {"to_model": target[0], "to_seed": target[1]}

@@ -1,5 +1,6 @@
 """Transfer of changes: put back on their own model they flip it; what is counted of others, by hand."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -52,8 +53,8 @@ def attacked(run, model, mode, seed, fold):
 def test_a_change_put_back_on_its_own_model_flips_it(run, model, seed, mode):
     cohort, flips = run.cohort, 0
     for fold in (0, 1):
-        outcomes, perturbations = attacked(run, model, mode, seed, fold)
-        changes = selected_changes(outcomes, perturbations, cohort)
+        outcomes, _ = attacked(run, model, mode, seed, fold)
+        changes = selected_changes(outcomes, run.attacks(model, mode, seed, fold) / "perturbations.parquet", cohort)
         assert len(changes.stays) == outcomes["selected"].sum()
         correct, flipped = correct_and_flipped(loaded(run, model, seed, fold), cohort, changes, mode)
         assert correct.all()
@@ -62,6 +63,32 @@ def test_a_change_put_back_on_its_own_model_flips_it(run, model, seed, mode):
         unchanged = replace(changes, delta=np.zeros_like(changes.delta))
         assert not correct_and_flipped(loaded(run, model, seed, fold), cohort, unchanged, mode)[1].any()
     assert flips >= 10
+
+
+def test_the_table_of_changes_is_read_piece_by_piece(run, monkeypatch):
+    folder = run.attacks("lstm", "ista", 0, 0)
+    outcomes, perturbations = attacked(run, "lstm", "ista", 0, 0)
+    whole = selected_changes(outcomes, folder / "perturbations.parquet", run.cohort)
+    monkeypatch.setattr("ehr_attack.transfer._ROWS_A_BATCH", 7)
+    pieces = selected_changes(outcomes, folder / "perturbations.parquet", run.cohort)
+    np.testing.assert_array_equal(whole.delta, pieces.delta)
+    chosen = perturbations.merge(outcomes.loc[outcomes["selected"], ROW_KEY], on=ROW_KEY)
+    assert np.count_nonzero(whole.delta) == np.count_nonzero(chosen["delta_clinical"]) > 7
+
+
+def test_the_log_tells_no_small_count(run, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="ehr_attack.transfer"):
+        write(run, tmp_path / "t.parquet", modes=("ista",))
+    told = [record.getMessage() for record in caplog.records if "flip their own model" in record.getMessage()]
+    assert len(told) == len(TRAINED) * 2
+    totals = {n_selected(run, *trained, fold) for trained in TRAINED for fold in (0, 1)}
+    assert min(totals) < 10 <= max(totals)
+    for text in told:
+        assert re.search(r": (all but <10|<10|0|\d\d+) of (<10|0|\d\d+) changes", text), text
+
+
+def n_selected(run, model, seed, fold):
+    return int(attacked(run, model, "ista", seed, fold)[0]["selected"].sum())
 
 
 @pytest.fixture(scope="module")

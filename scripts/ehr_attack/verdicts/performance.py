@@ -1,5 +1,6 @@
 """Claim 1: the model predicts as well as published; and whether it predicts at all, without which nothing is told."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -52,11 +53,6 @@ def drawn_metrics(
     Drawn are seeds, folds, and the patients of each fold; every seed is measured on the same patients.
     """
     seed, fold, subject = (held_out[name].to_numpy(dtype=np.int64) for name in ("seed", "fold", "subject_id"))
-    weights = np.ones((1 + resamples, len(seed)))
-    for row, drawn in zip(
-        weights[1:], model_weights(np.zeros_like(seed), fold, subject, resamples, _SEED), strict=True
-    ):
-        row[:] = drawn
     seeds = np.unique(seed)
     drawn_seeds = np.random.default_rng(_SEED).integers(0, len(seeds), (1 + resamples, len(seeds)))
     counts = (drawn_seeds[:, :, None] == np.arange(len(seeds))).sum(axis=1)
@@ -64,7 +60,10 @@ def drawn_metrics(
     total = np.zeros((1 + resamples, len(METRICS)))
     for place, value in enumerate(seeds):
         rows = seed == value
-        measured = weighted_metrics(scored_stays(held_out[rows], decisions), weights[:, rows])
+        # The same draws for every seed, made anew: kept, they would be gigabytes in a large run.
+        draws = model_weights(np.zeros_like(seed), fold, subject, resamples, _SEED)
+        weights = (weight[rows] for weight in itertools.chain([np.ones(len(seed))], draws))
+        measured = weighted_metrics(scored_stays(held_out[rows], decisions), weights)
         total += np.where(counts[:, place, None] > 0, counts[:, place, None] * measured, 0.0)
     return dict(zip(METRICS, (total / len(seeds)).T, strict=True))
 
