@@ -239,10 +239,11 @@ VARIABLES = pa.schema(
     | _with_interval("s", "s_q95")
     | {"rank": _INT32, "rank_low": _INT32, "rank_high": _INT32}
 )
-"""One row a variable, direction, policy and basis: S_j (sum over hours) in both forms, and its rank by `s_q95` (1: most
-susceptible, ties: the smallest) with a 95 % interval over patients. No rank where `s_q95` is 0 or not measured; a draw
-of patients that has it at 0 puts the variable last. `n_cells`: measured cells (see CELLS) that the sum is over; of
-recorded values a sum over few cells is smaller than one over many for that reason alone."""
+"""One row a variable, direction, policy and basis: S_j (sum over hours) in both forms, and its rank by `s_q95` per
+measured cell (1: most susceptible, ties: the smallest) with a 95 % interval over patients. `n_cells`: measured cells
+(see CELLS) that the sum is over; of recorded values a sum over few cells is smaller than one over many for that reason
+alone. No rank where `s_q95` is 0 or fewer than half of the cells are measured; a draw of patients that has it at 0 puts
+the variable last."""
 
 HOURS = pa.schema(_MAP | _BASIS | {"hour": _INT32, "n_cells": _INT64} | _SIZE | _with_interval("s", "s_q95"))
 """One row an hour, direction, policy and basis: S_i (sum over variables) in both forms; `n_cells` as in VARIABLES."""

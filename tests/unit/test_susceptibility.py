@@ -156,12 +156,14 @@ def test_sums_ranks_and_single_models_equal_a_slow_loop(run):
             for basis in BASES:
                 cells = cells_of(run, rows, basis)
                 of_variable = [summed(cells, 1, place, "s_q95") for place in range(3)]
+                # With two hours, one is half of them and enough.
+                per_cell = [total / max(counted_cells(cells, 1, place), 1) for place, total in enumerate(of_variable)]
                 for place in range(3):
                     row = variables[direction, policy, basis, f"v{place}"]
                     assert same(row["s"], summed(cells, 1, place, "s")) and same(row["s_q95"], of_variable[place])
                     assert row["n_cells"] == counted_cells(cells, 1, place)
-                    above = sum(other > of_variable[place] + 1e-7 for other in of_variable)
-                    assert same(row["rank"], 1 + above if of_variable[place] > 0 else math.nan)
+                    above = sum(other > per_cell[place] + 1e-7 for other in per_cell)
+                    assert same(row["rank"], 1 + above if per_cell[place] > 0 else math.nan)
                 for hour in range(2):
                     row = hours[direction, policy, basis, hour]
                     assert row["n_cells"] == counted_cells(cells, 0, hour)
@@ -296,9 +298,10 @@ def test_replicates_and_intervals_equal_a_slow_recomputation(seed):
                                 sums[draw, place] = wanted
                 if resampled == PATIENTS:
                     bounds = np.percentile(sums, [2.5, 97.5], axis=0)
+                    n_cells = [sum(key[1] == place for key in counted) for place in range(3)]
                     ranks = [
                         [1 + sum(other > value + 1e-7 for other in row) if value > 1e-7 else len(row) for value in row]
-                        for row in sums
+                        for row in sums / n_cells
                     ]
                     edges = np.percentile(ranks, [2.5, 97.5], axis=0, method="inverted_cdf")
                     for place in range(3):
@@ -382,6 +385,35 @@ def test_intervals_hold_the_estimate_and_order():
     assert told > 50
     never = tables["cells"].query("hour == 0 and variable == 'v0' and basis == 'all'")
     assert (never[["gmp_low", "gmp_high", "s_low", "s_high", "s_q95_low", "s_q95_high"]] == 0).all(axis=None)
+
+
+def test_ranks_compare_cells_and_not_how_many_are_recorded():
+    """Of 4 hours v0 is recorded in all, v1 in two, v2 in one; v1 changes more, v2 most."""
+    stays = pd.DataFrame({"stay_id": 100 + np.arange(20), "subject_id": np.arange(20), "fold": 0, "label": 0})
+    attacks = pd.DataFrame({"seed": 0, "stay_id": stays["stay_id"], "lambda": 0.1, "success": True})
+    recorded = np.ones((20, 4, 3), dtype=bool)
+    recorded[:, 2:, 1] = recorded[:, 1:, 2] = False
+    changes = np.tile([0.2, 0.3, 0.9], (20, 4, 1))
+    tables = analysed(MadeRun(stays, attacks, changes, recorded), 20)
+    of = "direction == '0_to_1' and policy == 'selected' and basis == "
+    table = tables["variables"].query(of + "'observed'").set_index("variable")
+    assert table["n_cells"].tolist() == [4, 2, 1]
+    assert table["s_q95"].tolist() == pytest.approx([0.8, 0.6, 0.9])
+    for name in ("rank", "rank_low", "rank_high"):
+        assert table.loc[["v1", "v0"], name].tolist() == [1, 2] and pd.isna(table.loc["v2", name])
+    assert tables["variables"].query(of + "'all'")["rank"].tolist() == [3, 2, 1]
+
+
+def test_where_no_percentile_is_above_zero_nothing_has_a_rank():
+    """One patient of 40 is changed: intervals are there, ranks are not."""
+    stays = pd.DataFrame({"stay_id": 100 + np.arange(40), "subject_id": np.arange(40), "fold": 0, "label": 0})
+    attacks = pd.DataFrame({"seed": 0, "stay_id": stays["stay_id"], "lambda": 0.1, "success": True})
+    changes = np.zeros((40, 1, 2))
+    changes[0] = 0.5
+    tables = analysed(MadeRun(stays, attacks, changes, np.ones(changes.shape, dtype=bool)), 20)
+    table = tables["variables"].query("direction == '0_to_1'")
+    assert (table["s"] > 0).all() and (table["s_q95_low"] == 0).all()
+    assert table[["rank", "rank_low", "rank_high"]].isna().all(axis=None)
 
 
 def test_variables_that_nothing_changes_in_enough_patients_have_no_rank():

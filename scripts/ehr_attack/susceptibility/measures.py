@@ -14,6 +14,9 @@ from ehr_attack.susceptibility.quantiles import upper_quantiles
 MINIMUM_STAYS = 10
 """Below this many stays a cell is not measured over its recorded values; below as many patients no interval is told."""
 
+MEASURED_SHARE = 0.5
+"""The share of the cells of a variable or hour that must be measured for it to be compared with others."""
+
 _GATHERED = 500_000
 """Values gathered at once for the resamples of fewer patients."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 from ehr_attack.resampling import INTERVAL_PERCENTILES, m_out_of_n_interval, percentile_interval
 from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, VARIABLE_AXIS
 from ehr_attack.susceptibility.design import Design, Weights
-from ehr_attack.susceptibility.measures import MINIMUM_STAYS, CellMeasures
+from ehr_attack.susceptibility.measures import MEASURED_SHARE, MINIMUM_STAYS, CellMeasures
 from ehr_attack.susceptibility.measuring import Key
 
 _RANKED_DECIMALS = 6
@@ -63,6 +63,11 @@ class Estimates:
         models = self._measures.models
         value = models[_SIZE_OF[name]] * models["gpp"] if name in _SIZE_OF else models[name]
         return np.where(self._counted, value, np.nan)
+
+    @property
+    def n_hours(self) -> int:
+        """Hours of the window."""
+        return int(self._counted.shape[1])
 
     def n_cells(self, axis: str) -> npt.NDArray[np.int64]:
         """The measured cells that each sum along `axis` is over."""
@@ -204,15 +209,19 @@ def replicate_tables(of: MeasuredDirection) -> Iterator[pd.DataFrame]:
 
 
 def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
-    """`rank` with its interval; null where S_q95 is 0 or not measured: variables that tie at 0 have no order."""
-    rank = np.where(_is_zero(s_q95), np.nan, _ranks(s_q95[None])[0])
+    """`rank` by S_q95 per measured cell, with its interval; null where it is 0 (ties at 0 have no order), or where
+    fewer than half of the hours are measured: a sum over few cells is small for that reason alone.
+    """
+    n_cells, n_hours = estimates.n_cells(VARIABLE_AXIS), estimates.n_hours
+    cells = np.where(n_cells >= MEASURED_SHARE * n_hours, n_cells, np.nan)
+    rank = np.where(_is_zero(s_q95), np.nan, _ranks(s_q95[None] / cells)[0])
     low = high = np.full(rank.shape, np.nan)
-    if estimates.enough:
-        sums = estimates.summed_draws("s_q95", VARIABLE_AXIS)
+    measured = ~np.isnan(rank)
+    if estimates.enough and measured.any():
+        means = estimates.summed_draws("s_q95", VARIABLE_AXIS) / cells
         # A draw in which nothing changes a variable puts it last, not on the best rank of a tie.
-        last = np.sum(~np.isnan(sums), axis=1, keepdims=True)
-        ranks = np.where(_is_zero(sums), last, _ranks(sums))
-        measured = ~np.isnan(rank)
+        last = np.sum(~np.isnan(means), axis=1, keepdims=True)
+        ranks = np.where(_is_zero(means), last, _ranks(means))
         low, high = np.full((2, len(rank)), np.nan)
         low[measured], high[measured] = np.nanpercentile(
             ranks[:, measured], INTERVAL_PERCENTILES, axis=0, method="inverted_cdf"

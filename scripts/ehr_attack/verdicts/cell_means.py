@@ -15,9 +15,7 @@ import pandas as pd
 
 from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, SELECTED, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
-
-MEASURED_SHARE = 0.5
-"""The share of the cells of a variable or hour, and of the names compared, that must be measured."""
+from ehr_attack.susceptibility.measures import MEASURED_SHARE
 
 _Floats = npt.NDArray[np.float64]
 Key = tuple[str, str, str]

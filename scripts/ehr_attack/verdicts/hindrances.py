@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ehr_attack.verdicts.cell_means import MEASURED_SHARE
+NAMES_MEASURED = 0.5
+"""The share of the variables or hours of a group that must be measured."""
 
 MINIMUM_NAMES = 5
 """Variables or hours with an S_q95 above 0 that a comparison needs: with fewer, shares stand at their ends."""
@@ -37,7 +38,7 @@ def unmeasured(groups: Mapping[str, _Floats]) -> str:
     """Why too little of a group is measured; empty where enough is. groups: see `too_little`."""
     for what, values in groups.items():
         measured = int((~np.isnan(values)).sum())
-        if measured < MEASURED_SHARE * len(values) or not measured:
+        if measured < NAMES_MEASURED * len(values) or not measured:
             return (
                 f"too few cells have enough records: {measured} of {len(values)} {what} are measured in half of their "
                 "cells or more"
