@@ -430,6 +430,9 @@ def test_variables_that_nothing_changes_in_enough_patients_have_no_rank():
     assert table.loc["v0", ranks].tolist() == [1, 1, 1]
     assert table.loc["v3", ranks].tolist() == [2, 2, 4], "last of four where its percentile is 0"
     assert table.loc[["v1", "v2"], ranks].isna().all(axis=None)
+    changes[:, 0, [0, 3]] = 0.0
+    tables = analysed(MadeRun(stays, attacks, changes, np.ones(changes.shape, dtype=bool)), 30)
+    assert len(tables["variables"]) and tables["variables"][ranks].isna().all(axis=None), "no variable at all has one"
 
 
 def test_below_ten_patients_there_is_no_interval_and_no_replicate():
