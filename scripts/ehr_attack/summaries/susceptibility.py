@@ -56,10 +56,11 @@ def write_susceptibility_tables(
 def variables_table(table: pd.DataFrame, cells: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
     """VARIABLES rows for people, with label, group and unit; of each policy and basis the largest S_q95 first.
 
-    cells: the CELLS rows that are summed; a sum over cells of which ten patients changed none is withheld.
+    `n_cells`: measured cells that a sum is over, without which sums over recorded values cannot be compared. cells: the
+    CELLS rows that are summed; a sum over cells of which ten patients changed none is withheld.
 
-    `rank`, `rank_low`, `rank_high`: by S_q95, with the interval; `rank_s`: by the maximum (ties: the smallest). No rank
-    by a measure that is 0.
+    `rank`, `rank_low`, `rank_high`: of the table, by S_q95 per measured cell, with the interval; `rank_s`: by the sum
+    with the maximum (ties: the smallest). No rank by a measure that is 0.
     """
     ranks = ["rank", "rank_low", "rank_high"]
     estimates = _with_interval("s", "s_q95")
@@ -72,7 +73,7 @@ def variables_table(table: pd.DataFrame, cells: pd.DataFrame, variables: Sequenc
         [*_KEYS, "s_q95", "s", "variable"], ascending=[True] * len(_KEYS) + [False, False, True], kind="stable"
     )
     return _with_counts_as_text(rows)[
-        [*_KEYS, "variable", "label", "group", "unit", *_COUNTS, *estimates, *ranks, "rank_s"]
+        [*_KEYS, "variable", "label", "group", "unit", *_COUNTS, "n_cells", *estimates, *ranks, "rank_s"]
     ]
 
 
@@ -81,7 +82,7 @@ def hours_table(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     estimates = _with_interval("s", "s_q95")
     shown = enough(table) & ~summed_over_few(table, cells, "hour")
     rows = blank_small(_ordered(table), estimates, shown).sort_values([*_KEYS, "hour"], kind="stable")
-    return _with_counts_as_text(rows)[[*_KEYS, "hour", *_COUNTS, *estimates]]
+    return _with_counts_as_text(rows)[[*_KEYS, "hour", *_COUNTS, "n_cells", *estimates]]
 
 
 def cells_table(table: pd.DataFrame) -> pd.DataFrame:
