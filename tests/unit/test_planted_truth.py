@@ -1,22 +1,27 @@
 """A planted truth is found again by the whole chain; without any signal no verdict is given."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from ehr_attack.errors import UserError
-from ehr_attack.schemas import ALL_CELLS, CANNOT_TELL, HOUR_AXIS, SELECTED
+from ehr_attack.null_cohort.shuffling import shuffle_cohort
+from ehr_attack.schemas import ALL_CELLS, CANNOT_TELL, HOUR_AXIS, NOT_SUPPORTED, SELECTED
 from ehr_attack.storage import read_frame
 from ehr_attack.synthetic import PLANTED_WEIGHTS, generate
 from ehr_attack.synthetic.severity import FIRST_HOUR, draw_course, draw_liability
 from ehr_attack.synthetic.truth import Planted
 from ehr_attack.verdicts.cell_means import read_cell_means
 from ehr_attack.verdicts.question import interval_of
+from ehr_attack.verdicts.statistics import last_quarter, part_shares
 from ehr_attack.verdicts.table import write_verdicts
-from small_run import VARIABLES, WINDOW, SmallRun
+from small_run import NAMES, VARIABLES, WINDOW, SmallRun
 
 STAYS = 6_000
 LATE, EARLY = Planted("creatinine", 30, 47), Planted("creatinine", 0, 17)
 FASTER = {"lambdas": {"count": 8, "low": 0.0005, "high": 0.015}, "steps": 60, "max_stays": 60}
+DENSE = {"count": 4, "low": 0.00002, "high": 0.001}
 
 
 def correlation(left, right):
@@ -115,24 +120,67 @@ def test_susceptibility_finds_the_planted_variable_and_hours(planted, model, tmp
         assert difference.low > 0
 
 
-def test_without_a_signal_no_claim_gets_a_verdict(tmp_path):
-    run = SmallRun.of(tmp_path, stays=600, signal="none")
-    run.train("lstm", epochs=5)
-    run.attack("lstm", "ista", **FASTER)
-    tables = run.analyse("lstm", "ista")
-    files = {name: [str(tables / f"{name}.parquet")] for name in ("variables", "hours", "replicates")}
-    # As its own null: even with one, nothing is to be told.
-    files |= {f"null_{name}": paths for name, paths in files.items()}
+def verdicts_of(run, null):
+    """VERDICTS of the LSTM of `run` under `ista`, against the one of `null`."""
+    files = {
+        f"{prefix}{name}": [str(of.map("lstm", "ista") / f"{name}.parquet")]
+        for prefix, of in (("", run), ("null_", null))
+        for name in ("variables", "hours", "replicates")
+    }
     files["metrics"] = [str(run.folder / "models" / "lstm" / "metrics.parquet")]
     files["predictions"] = [str(run.checkpoint("lstm", 0, fold) / "predictions.parquet") for fold in range(2)]
     files["outcomes"] = [str(run.attacks("lstm", "ista", 0, fold) / "outcomes.parquet") for fold in range(2)]
     files["stays"] = [str(run.folder / "stays.parquet")]
-    out = tmp_path / "verdicts.parquet"
+    out = run.folder / "verdicts.parquet"
     write_verdicts(
         files, models=["lstm"], modes=["ista"], null_models={"lstm": "lstmNull"}, variables=VARIABLES,
         profile="clinical", window_hours=WINDOW, resamples=50, out=str(out),
     )  # fmt: skip
-    verdicts = read_frame(out)
+    return read_frame(out)
+
+
+def shuffled(source, folder):
+    """A run of the same stays with their hours in random order."""
+    folder.mkdir()
+    shuffle_cohort(
+        stays=source / "stays.parquet", measurements=source / "measurements.parquet", variable_names=NAMES,
+        carry_in_hours=0, window_hours=WINDOW, out_measurements=folder / "measurements.parquet",
+        out_features=folder / "features.parquet",
+    )  # fmt: skip
+    for name in ("stays", "folds"):
+        shutil.copy(source / f"{name}.parquet", folder / f"{name}.parquet")
+    return SmallRun(folder, folds=2)
+
+
+def test_where_hours_are_exchangeable_a_model_with_skill_gets_no_preference_of_late_hours(tmp_path):
+    """The recurrent network prefers late hours without a reason; so does its null, and the verdict is not misled."""
+    (tmp_path / "first").mkdir()
+    SmallRun.of(tmp_path / "first", stays=1000, planted={"variable": "creatinine", "hours": [0, WINDOW - 1]})
+    run = shuffled(tmp_path / "first", tmp_path / "run")
+    null = shuffled(tmp_path / "run", tmp_path / "null")
+    for part in (run, null):
+        part.train("lstm", epochs=15)
+        # The change must reach many hours: small lambdas, and larger steps.
+        part.attack("lstm", "ista", **FASTER | {"lambdas": DENSE, "steps": 150, "rate": 0.1})
+        part.analyse("lstm", "ista")
+    verdicts = verdicts_of(run, null)
+    hours = verdicts[(verdicts["claim"] == 2) & (verdicts["basis"] == ALL_CELLS)]
+    assert len(hours) == 4 and hours[["value", "low", "high"]].notna().all(axis=None)
+    assert set(hours["verdict"]) <= {CANNOT_TELL, NOT_SUPPORTED}
+    assert not hours["reason"].str.contains("chance|null_cohort").any()
+    # Without the null, the last quarter would seem to be preferred.
+    tables = (run.map("lstm", "ista") / f"{name}.parquet" for name in ("variables", "hours", "replicates"))
+    by_hour = read_cell_means(*tables)["0_to_1", ALL_CELLS, HOUR_AXIS]
+    assert interval_of(part_shares(by_hour.both, last_quarter(WINDOW))).low > 25
+
+
+def test_without_a_signal_no_claim_gets_a_verdict(tmp_path):
+    run = SmallRun.of(tmp_path, stays=600, signal="none")
+    run.train("lstm", epochs=5)
+    run.attack("lstm", "ista", **FASTER)
+    run.analyse("lstm", "ista")
+    # As its own null: even with one, nothing is to be told.
+    verdicts = verdicts_of(run, run)
     assert set(verdicts["claim"]) == {1, 2, 3, 4, 5}
     assert set(verdicts["verdict"]) == {CANNOT_TELL}
     assert verdicts["reason"].str.contains("does not exclude 0.5", regex=False).all()
