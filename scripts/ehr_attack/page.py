@@ -1,6 +1,7 @@
 """What a page is made of: numbers as text, figures and tables as data URIs, a config that is safe to show."""
 
 import base64
+import gzip
 import io
 import math
 import re
@@ -19,6 +20,9 @@ _MINUS = "\N{MINUS SIGN}"
 MAX_SVG_BYTES, MAX_COMPACT_SVG_BYTES = 200_000, 20_000
 _COLOURS = 96
 MAX_DOWNLOAD_BYTES, MAX_DOWNLOADS_BYTES = 1_000_000, 3_000_000
+PACKED_BYTES = 100_000
+"""A table of more bytes is carried as gzip."""
+
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 _COMMENTS, _BETWEEN_TAGS = re.compile(rb"<!--.*?-->", re.S), re.compile(rb">\s+<")
@@ -38,7 +42,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Download:
-    """A table offered inside the page; `uri` is empty when the file is too large to carry along."""
+    """A table offered inside the page; `uri` is empty when the file is too large to carry along.
+
+    kilobytes: of the file to download.
+    """
 
     name: str
     uri: Markup
@@ -98,7 +105,7 @@ def embed_figure(folder: Path, stem: str, alt: str, caption: str, *, compact: bo
 def embed_tables(paths: Sequence[Path]) -> list[Download]:
     """CSV files to download from inside the page, those smaller than a megabyte, while all together stay small too.
 
-    Raises UserError when a file is missing.
+    Large ones are compressed (`.csv.gz`), the same bytes each time. Raises UserError when a file is missing.
     """
     downloads, carried = [], 0
     for path in paths:
@@ -106,10 +113,14 @@ def embed_tables(paths: Sequence[Path]) -> list[Download]:
             content = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path}: the table is missing. Run `snakemake {path}` to make it anew.") from error
-        fits = len(content) < MAX_DOWNLOAD_BYTES and carried + len(content) < MAX_DOWNLOADS_BYTES
-        carried += len(content) if fits else 0
-        uri = _data_uri("text/csv", content) if fits else Markup()
-        downloads.append(Download(path.name, uri, math.ceil(len(content) / 1000)))
+        name, packed, kind = path.name, content, "text/csv"
+        if len(content) > PACKED_BYTES:
+            name, packed, kind = f"{name}.gz", gzip.compress(content, compresslevel=9, mtime=0), "application/gzip"
+        if len(packed) < MAX_DOWNLOAD_BYTES and carried + len(packed) < MAX_DOWNLOADS_BYTES:
+            carried += len(packed)
+            downloads.append(Download(name, _data_uri(kind, packed), math.ceil(len(packed) / 1000)))
+        else:
+            downloads.append(Download(path.name, Markup(), math.ceil(len(content) / 1000)))
     return downloads
 
 

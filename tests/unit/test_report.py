@@ -128,10 +128,15 @@ class TestPage:
         assert not [number for number in identifiers(run) if number in text]
 
     def test_downloads_are_the_tables(self, run: RunFiles, html: str) -> None:
-        found = dict(re.findall(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', html))
-        assert set(found) == {f"{stem}.csv" for stem in names.all_tables(run.models, run.modes)}
+        found = dict(re.findall(r'download="([^"]+)" href="data:[a-z/]+;base64,([^"]+)"', html))
+        assert {name.removesuffix(".gz") for name in found} == {
+            f"{stem}.csv" for stem in names.all_tables(run.models, run.modes)
+        }
         for name, data in found.items():
-            assert base64.b64decode(data) == (run.tables / name).read_bytes()
+            content, table = base64.b64decode(data), (run.tables / name.removesuffix(".gz")).read_bytes()
+            assert name.endswith(".gz") == (len(table) > page.PACKED_BYTES)
+            assert (gzip.decompress(content) if name.endswith(".gz") else content) == table
+        assert "susceptibility_cells_lstm_ista.csv.gz" in found and "verdicts.csv" in found
 
     def test_words_of_the_config_are_escaped(self, run: RunFiles) -> None:
         text = make_report(run, run__name="<b>bold & brave</b>")

@@ -33,6 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 FEW, FEW_WORDS = "#b3b8c0", "changed by fewer than 10 patients: withheld"
 _FEW_COLOURS = ListedColormap([FEW])
+_BEHIND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 _MEASURES = (
     ("gmp", "GMP: largest change [scaled units]", 1.0),
@@ -156,7 +157,7 @@ def draw_map(
     axes.spines[:].set_visible(False)
     if not np.nan_to_num(grid).any():
         text = "every value is zero" if few is None or not few.any() else "every value is zero or withheld"
-        axes.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, transform=axes.transAxes)
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, transform=axes.transAxes, bbox=_BEHIND)
     for edge in group_edges(variables):
         axes.axhline(edge, color=INK, linewidth=0.7)
     hour_ticks(axes, range(n_hours))
