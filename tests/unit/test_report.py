@@ -250,7 +250,7 @@ class TestVerdicts:
         ]
         for text in (
             '<span class="badge yes">supported</span>',
-            "0.80 (0.20 to 1.40)",
+            "0.80 <span>(0.20 to 1.40)</span>",
             "0→1, all",
             "for the data at hand",
         ):
