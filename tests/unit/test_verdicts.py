@@ -12,6 +12,7 @@ from ehr_attack.evaluation import evaluate_predictions
 from ehr_attack.published import published_scores
 from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICTS
 from ehr_attack.storage import read_frame, read_parquet
+from ehr_attack.summaries.agreement import verdicts_table
 from ehr_attack.variables import LAB, load_variables
 from ehr_attack.verdicts.cell_means import read_cell_means
 from ehr_attack.verdicts.performance import drawn_metrics, performance_questions, pooled_auroc
@@ -362,7 +363,10 @@ def test_small_changes_by_hand(verdicts):
 @pytest.mark.parametrize(("flipped", "told"), [(0, True), (1, False), (4, False), (5, True)])
 def test_one_to_nine_flipped_patients_are_not_told(verdicts, flipped, told):
     """In each of two folds; of 40 stays a direction. That nearly every one is flipped is still not supported."""
-    row = of(verdicts(flipped=(flipped, 20)), 5, "flipped", direction="0_to_1").iloc[0]
+    table = verdicts(flipped=(flipped, 20))
+    row = of(table, 5, "flipped", direction="0_to_1").iloc[0]
+    for_people = of(verdicts_table(table), 5, direction="0_to_1")
+    assert (for_people["value"].notna().any() or for_people["reason"].str.contains("%").any()) == told
     assert row["verdict"] == NOT_SUPPORTED
     assert row[["value", "low", "high"]].notna().all() == told
     assert (f"flips {5 * flipped} %" in row["reason"]) == told
