@@ -26,7 +26,7 @@ from ehr_attack.figures.style import (
     small_font,
     why_hidden,
 )
-from ehr_attack.suppression import changed_by_few, enough, stays_behind
+from ehr_attack.suppression import MINIMUM, changed_by_few, enough, stays_behind
 from ehr_attack.variables import Variable
 
 FloatArray = npt.NDArray[np.float64]
@@ -48,7 +48,8 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
     """Heat map of S_q95 (95th percentile x GPP) over hour i and variable j, with S_i above and S_j at the right.
 
     cells: the headline's CELLS rows; a direction with fewer than ten successfully attacked stays or patients is
-    replaced by a sentence. Grey: cells that fewer than ten patients changed, which the sums hold all the same.
+    replaced by a sentence. Grey: cells that fewer than ten patients changed. The sums hold these too; one over no
+    other changed cell is left out.
     """
     figure = new_figure(3.9 + extra_height(variables))
     rows = cells[cells["direction"] == direction]
@@ -65,8 +66,9 @@ def susceptibility_figure(cells: pd.DataFrame, direction: str, variables: Sequen
     )
     image = draw_map(axes["map"], grid, variables, SEQUENTIAL, top=top, few=few)
     axes["map"].set_xlabel("Hour since ICU admission")
-    _hour_sums(axes["hours"], grid)
-    _variable_sums(axes["variables"], grid, variables)
+    counts = as_grid(rows, "n_changed_patients", variables)
+    _hour_sums(axes["hours"], _sums(grid, counts, axis=0))
+    _variable_sums(axes["variables"], _sums(grid, counts, axis=1), variables)
     axes["key"].set_axis_off()
     key = axes["key"].inset_axes((0.08, 0.45, 0.92, 0.2))
     bar = figure.colorbar(image, cax=key, orientation="horizontal", ticks=[0, top], format="%.2g")
@@ -183,19 +185,25 @@ def _explain_few(figure: Figure, few: BoolArray) -> None:
         figure.legend(handles=[Patch(color=FEW, label=FEW_WORDS)], loc="outside lower right")
 
 
-def _hour_sums(axes: Axes, grid: FloatArray) -> None:
-    axes.bar(np.arange(grid.shape[1]), np.nansum(grid, axis=0), width=0.8, color=MUTED)
-    axes.set_xlim(-0.5, grid.shape[1] - 0.5)
+def _sums(grid: FloatArray, counts: FloatArray, axis: int) -> FloatArray:
+    """Sums over `axis`, NaN where 1 to 9 patients changed each changed cell: such a sum may be one cell's."""
+    most = np.nan_to_num(counts).max(axis=axis)
+    return np.where((most >= 1) & (most < MINIMUM), np.nan, np.nansum(grid, axis=axis))
+
+
+def _hour_sums(axes: Axes, sums: FloatArray) -> None:
+    axes.bar(np.arange(len(sums)), sums, width=0.8, color=MUTED)
+    axes.set_xlim(-0.5, len(sums) - 0.5)
     axes.set_ylabel("$S_i$", rotation=0, ha="right", va="center")
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.locator_params(axis="y", nbins=2)
     axes.set_ylim(bottom=0)
 
 
-def _variable_sums(axes: Axes, grid: FloatArray, variables: Sequence[Variable]) -> None:
+def _variable_sums(axes: Axes, sums: FloatArray, variables: Sequence[Variable]) -> None:
     colours = [GROUP_COLOURS[variable.group] for variable in variables]
-    axes.barh(np.arange(grid.shape[0]), np.nansum(grid, axis=1), height=0.7, color=colours)
-    axes.set_ylim(grid.shape[0] - 0.5, -0.5)
+    axes.barh(np.arange(len(sums)), sums, height=0.7, color=colours)
+    axes.set_ylim(len(sums) - 0.5, -0.5)
     axes.set_xlabel("$S_j$")
     axes.tick_params(axis="y", left=False, labelleft=False)
     axes.locator_params(axis="x", nbins=2)
