@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.attacks.baselines import Budget
     from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
     from ehr_attack.attacks.records import TABLES

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.audit import audit
     from ehr_attack.integrity import check_integrity
     from ehr_attack.sources.duck import memory_limit_gb

@@ -2,7 +2,7 @@
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.screening import RUN_FILE_VERSION
     from ehr_attack.storage import write_json
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.decisions import fit_decisions
     from ehr_attack.evaluation import evaluate_predictions, model_curves
     from ehr_attack.schemas import DECISIONS, METRICS, MODEL_CURVES, SUBGROUPS

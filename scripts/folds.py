@@ -2,7 +2,7 @@
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.folds import assign_folds, folds_by_set
     from ehr_attack.schemas import FOLDS
     from ehr_attack.storage import read_frame, write_frame

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.mistakes.look_ahead import look_ahead_features
     from ehr_attack.variables import load_variables
 

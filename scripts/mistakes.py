@@ -2,7 +2,7 @@
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.summaries.mistakes import write_mistakes_table
 
     files, params = snakemake.input, snakemake.params

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.null_cohort.shuffling import shuffle_cohort
     from ehr_attack.sources.duck import memory_limit_gb
     from ehr_attack.variables import load_variables

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.figures.agreement import plot_agreement
 
     plot_agreement(**dict(snakemake.input.items()), out_dir=Path(snakemake.output[0]).parent, **snakemake.params.plots)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.figures.flow import plot_flow
 
     plot_flow(flow=snakemake.input[0], out_dir=Path(snakemake.output[0]).parent, **snakemake.params.plots)

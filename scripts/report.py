@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack import attacks
     from ehr_attack.models import label_of
     from ehr_attack.provenance import provenance

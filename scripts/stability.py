@@ -2,7 +2,7 @@
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.stability import write_stability
 
     write_stability(**{name: list(files) for name, files in snakemake.input.items()}, out=snakemake.output[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.synthetic import generate
 
     generate(Path(os.path.commonpath(snakemake.output)), **snakemake.params.synthetic)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.summaries.agreement import write_agreement_tables
     from ehr_attack.summaries.attacks import write_attack_tables
     from ehr_attack.summaries.audit import write_audit_tables

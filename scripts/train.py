@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.cohort_data import load_cohort
     from ehr_attack.hyperparameters import load_chosen
     from ehr_attack.resuming import discard

@@ -2,7 +2,7 @@
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.cohort_data import load_cohort
     from ehr_attack.transfer import write_transfer
     from ehr_attack.variables import load_variables

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.cohort_data import load_cohort
     from ehr_attack.tuning import save_tuned, tune_fold
     from ehr_attack.variables import load_variables

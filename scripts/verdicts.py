@@ -2,7 +2,7 @@
 
 from ehr_attack.runtime import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     from ehr_attack.variables import load_variables
     from ehr_attack.verdicts.table import write_verdicts
 

@@ -39,6 +39,9 @@ COMMANDS = {
     "download-physionet2012": Command(
         "ehr_attack.downloads", "download the ICU stays of the PhysioNet/CinC Challenge 2012 (open access)"
     ),
+    "verify": Command(
+        "ehr_attack.lineage.verify_command", "hash the results of a run again: what was changed by hand, what is stale"
+    ),
     "load-postgres": Command("ehr_attack.postgres_loading", "fill a PostgreSQL database from a folder of CSV tables"),
 }
 
@@ -47,6 +50,7 @@ _EXAMPLES = """examples:
   ehr-attack estimate --configfile workflow/presets/mimic3.yaml    # the same with a preset on top
   ehr-attack predict --run results/demo --all-held-out             # what the models say of the run's own stays
   ehr-attack screen --run results/demo --records new.parquet       # which entries of new records would flip them
+  ehr-attack verify results/synthetic                              # are these results what the jobs wrote?
   ehr-attack download-physionet2012                                # set A, 4,000 stays, to data/physionet2012
   ehr-attack load-postgres --from tables --schema mimiciii         # CSV tables of MIMIC-III to a PostgreSQL server
 

@@ -2,6 +2,7 @@
 
 import atexit
 import errno
+import importlib
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ehr_attack.errors import UserError
 
@@ -20,6 +22,8 @@ _LINE_START = re.compile(r"^\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR) ", flags=r
 _VERBOSE = "EHR_ATTACK_VERBOSE"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _PROBE_BYTES = 1 << 16
+# Imported by name: what is recorded of a result does not decide what it is, so an edit there makes no result stale.
+_RECORDS = "ehr_attack.lineage.records"
 
 
 def set_verbosity(verbose: bool) -> None:
@@ -53,7 +57,23 @@ def clear_errors() -> Iterator[None]:
 
 
 @contextmanager
-def job(log_file: str | Path) -> Iterator[None]:
+def job(task: Any) -> Iterator[None]:
+    """Run the block as the job `task`, logged as by `logged`; then record what it was made by, see `lineage.records`.
+
+    task: what the workflow tells a script: its rule, log, input, output, params and wildcards.
+    """
+    with logged(task.log[0]):
+        yield
+        importlib.import_module(_RECORDS).write_record(task)
+
+
+def gather_records(run: Path) -> None:
+    """Write provenance.json into every folder of results below `run`, from the records of its jobs."""
+    importlib.import_module(_RECORDS).gather(run)
+
+
+@contextmanager
+def logged(log_file: str | Path) -> Iterator[None]:
     """Log to `log_file` and to standard error; turn errors into one message, the last of the log, and exit status 1.
 
     For what a user can mend (see `mendable`) the message is all that is printed. Anything else is a defect: its

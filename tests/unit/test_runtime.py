@@ -29,7 +29,7 @@ def as_before(monkeypatch):
 
 def failed_job(log_file, error, *lines):
     """Run a job that logs `lines` and raises `error`; returns its exit status."""
-    with pytest.raises(SystemExit) as ended, runtime.job(log_file):
+    with pytest.raises(SystemExit) as ended, runtime.logged(log_file):
         for line in lines:
             logging.getLogger("ehr_attack.training").info(line)
         raise error
@@ -103,7 +103,7 @@ def printed_by_job(log_file, body):
         "from ehr_attack import runtime",
         "from ehr_attack.errors import UserError",
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))",
-        f"with runtime.job({str(log_file)!r}):",
+        f"with runtime.logged({str(log_file)!r}):",
         *(f"    {line}" for line in body),
     ]
     return run_python("\n".join(program)).stderr
@@ -134,7 +134,7 @@ def test_an_interrupted_job_says_so_without_a_traceback(tmp_path, capsys):
 
 def test_a_log_folder_that_cannot_be_made_is_named(tmp_path, capsys):
     (tmp_path / "logs").write_text("a file")
-    with pytest.raises(SystemExit), runtime.job(tmp_path / "logs" / "a.log"):
+    with pytest.raises(SystemExit), runtime.logged(tmp_path / "logs" / "a.log"):
         pytest.fail("the job must not start")
     assert f"ERROR {tmp_path / 'logs'}: cannot write here (" in capsys.readouterr().err
 

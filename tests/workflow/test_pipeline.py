@@ -1,10 +1,13 @@
 """The whole pipeline on a small cohort: complete, reproducible to the byte, and discreet."""
 
+import json
+import platform
 import re
 
 import pyarrow.parquet as pq
 import pytest
 
+from ehr_attack.lineage.verifying import verify
 from workflow.conftest import copy_project
 
 
@@ -71,6 +74,20 @@ def test_nothing_for_people_holds_an_id(finished):
     for file in files:
         text = re.sub(r"data:[a-z/+;]+base64,[A-Za-z0-9+/=]+", "", file.read_text(errors="replace"))
         assert ids.isdisjoint(re.findall(r"(?<![\w.])\d+(?![\w.])", text)), file.name
+
+
+def test_every_folder_tells_how_its_files_were_made_and_all_of_it_holds(finished):
+    results = finished.folder / "results" / "small"
+    folders = {path.parent for path in results.rglob("*.*") if path.suffix in (".parquet", ".csv", ".svg", ".html")}
+    assert len(folders) > 15
+    for folder in folders:
+        told = json.loads((folder / "provenance.json").read_text())["jobs"]
+        made = {name for record in told.values() for name in record["outputs"]}
+        assert {path.relative_to(results).as_posix() for path in folder.glob("*.parquet")} <= made
+        assert all(record["code"] and "python" in record["versions"] for record in told.values())
+    text = "".join(path.read_text() for path in results.rglob("provenance.json"))
+    assert str(finished.folder) not in text and platform.node() not in text
+    assert verify(results, finished.folder) == []
 
 
 def test_figures_of_single_patients_are_for_their_owner_only(finished):
