@@ -25,7 +25,7 @@ rule attack:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=240,
     params:
         variables=VARIABLES,
@@ -57,7 +57,7 @@ rule merge_attack:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         variables=VARIABLES,

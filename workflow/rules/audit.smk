@@ -21,7 +21,7 @@ rule audit:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=C["source"]["memory_mb"],
+        mem_mb=growing(C["source"]["memory_mb"]),
         runtime=120,
     params:
         variables=VARIABLES,

@@ -81,6 +81,11 @@ def code(script, modules=(), files=()):
     return code_digest(SCRIPTS / script, modules, [*files, *read])
 
 
+def growing(mem_mb):
+    """Memory of a job: as much more each time that it is tried again (`retries`, on clusters)."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
 def block(name, without=()):
     """A config block as a plain dict for `params`, less the keys that do not change the rule's results."""
     return {key: value for key, value in C[name].items() if key not in without}

@@ -22,7 +22,7 @@ rule evaluate:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=60,
     params:
         resamples=C["susceptibility"]["bootstrap"],

@@ -37,7 +37,7 @@ rule stage:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=C["source"]["memory_mb"],
+        mem_mb=growing(C["source"]["memory_mb"]),
         runtime=120,
     params:
         variables=VARIABLES,
@@ -70,7 +70,7 @@ rule extract:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=C["source"]["memory_mb"],
+        mem_mb=growing(C["source"]["memory_mb"]),
         runtime=120,
     params:
         variables=VARIABLES,

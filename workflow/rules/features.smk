@@ -16,7 +16,7 @@ rule features:
     conda:
         "../../envs/extract.yaml"
     resources:
-        mem_mb=C["source"]["memory_mb"],
+        mem_mb=growing(C["source"]["memory_mb"]),
         runtime=60,
     params:
         variables=VARIABLES,

@@ -15,7 +15,7 @@ rule folds:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         folds={"held_out_sets": HELD_OUT_SETS} if BY_SET else {key: C["folds"][key] for key in ("count", "seed")},

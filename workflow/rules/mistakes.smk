@@ -32,7 +32,7 @@ rule look_ahead_extract:
         "../../envs/extract.yaml"
     threads: 2
     resources:
-        mem_mb=C["source"]["memory_mb"],
+        mem_mb=growing(C["source"]["memory_mb"]),
         runtime=120,
     params:
         variables=VARIABLES,
@@ -60,7 +60,7 @@ rule look_ahead_features:
     conda:
         "../../envs/extract.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=60,
     params:
         variables=VARIABLES,
@@ -89,7 +89,7 @@ rule audit_of_mistakes:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         variables=VARIABLES,
@@ -111,7 +111,7 @@ rule plot_mistakes:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         mistakes=list(AUDITED_MODELS.values()),

@@ -42,7 +42,7 @@ rule plot_cohort:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         plots=block("plots"),
@@ -69,7 +69,7 @@ rule plot_model:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         plots=block("plots"),
@@ -93,7 +93,7 @@ rule plot_tuning:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         plots=block("plots"),
@@ -129,7 +129,7 @@ rule plot_attack:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         variables=VARIABLES,
@@ -152,7 +152,7 @@ rule plot_agreement:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         plots=block("plots"),
@@ -175,7 +175,7 @@ rule plot_patients:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=30,
     params:
         variables=VARIABLES,

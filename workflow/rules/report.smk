@@ -40,7 +40,7 @@ rule report:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=10,
     params:
         config=C,

@@ -34,7 +34,7 @@ rule describe_run:
     conda:
         "../../envs/extract.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
         runtime=5,
     params:
         description=RUN_DESCRIPTION,

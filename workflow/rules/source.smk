@@ -19,7 +19,7 @@ rule synthetic:
     conda:
         "../../envs/extract.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
         runtime=30,
     params:
         synthetic=block("synthetic"),

@@ -27,7 +27,7 @@ rule susceptibility:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=60,
     params:
         variables=VARIABLES,

@@ -32,7 +32,7 @@ rule tables:
     conda:
         "../../envs/plot.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         variables=VARIABLES,

@@ -19,7 +19,7 @@ rule tune:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=1440,
     params:
         variables=VARIABLES,
@@ -50,7 +50,7 @@ rule train:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=240,
     params:
         variables=VARIABLES,

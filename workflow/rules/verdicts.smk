@@ -25,7 +25,7 @@ rule null_cohort:
     conda:
         "../../envs/extract.yaml"
     resources:
-        mem_mb=C["source"]["memory_mb"],
+        mem_mb=growing(C["source"]["memory_mb"]),
         runtime=60,
     params:
         variables=VARIABLES,
@@ -60,7 +60,7 @@ rule verdicts:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=60,
     params:
         variables=VARIABLES,
@@ -86,7 +86,7 @@ rule stability:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         code=code("stability.py"),
@@ -113,7 +113,7 @@ rule transfer:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=120,
     params:
         variables=VARIABLES,
