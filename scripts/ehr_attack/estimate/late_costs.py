@@ -29,10 +29,11 @@ class LateCosts(RuleCosts):
         """Tests of the claims, stability, and changes put on other models; and what `ehr-attack screen` reads."""
         tried = (len(self.work.models) * self.work.seeds) ** 2 * self.work.folds
         seconds = self._load_seconds + tried * len(self.work.mapped_modes) * known.TRANSFER_SECONDS_A_PAIR
+        memory = known.ATTACK_MEMORY + known.LOAD_BYTES_A_CELL * self._cohort_cells
         return [
             self._rule("verdicts", 1, disk=known.FILE_BYTES),
             self._rule("stability", 1, disk=known.FILE_BYTES),
-            self._rule("transfer", 1, seconds=seconds, disk=known.FILE_BYTES, memory=self._memory_of_changes),
+            self._rule("transfer", 1, seconds=seconds, disk=known.FILE_BYTES, memory=memory),
             self._rule("describe_run", 1, disk=known.DESCRIPTION_BYTES),
         ]
 
