@@ -7,7 +7,6 @@ OUTPUT  R/report/index.html
 import itertools
 import types
 
-
 # The rules whose code the page tells a digest of; an edit of any of them makes the page anew anyway.
 STAGES_TOLD = [
     *("stage", "extract", "audit", "features", "folds", *(["tune"] if TUNE else []), "train", "evaluate"),
