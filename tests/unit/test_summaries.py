@@ -283,7 +283,7 @@ class TestSubgroups:
             printed = [int(text) for text in table[column] if text.isdigit()]
             hidden = sum(truth) - sum(printed)
             assert not any(0 < count < MINIMUM for count in printed)
-            assert len(printed) == len(truth) or hidden > MINIMUM or max(truth) < MINIMUM
+            assert len(printed) == len(truth) or hidden >= MINIMUM or max(truth) < MINIMUM
         for died, total, text, value in zip(deaths, stays, table["n_deaths"], table["value"], strict=True):
             assert not (text.isdigit() and 0 < total - died < MINIMUM)
             assert math.isnan(value) or min(died, total - died) >= MINIMUM
