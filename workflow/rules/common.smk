@@ -1,5 +1,8 @@
 """What all rules share: the checked config, paths, and the digests that decide what is stale."""
 
+import itertools
+import types
+
 from ehr_attack import attacks, mistakes, models, null_cohort
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest
@@ -229,3 +232,13 @@ def chosen_hyperparameters(wildcards):
 def of_audited(file):
     """A susceptibility table of the right model, of its control and of each model with a mistake."""
     return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=AUDITED_MODELS, mode=MAPPED_MODES[0])
+
+
+def stage_digest(stage):
+    """The digest that the rule `stage` itself goes by; over all tables, models and modes where it differs between these."""
+    digest = getattr(rules, stage).params.code
+    if not callable(digest):
+        return digest
+    labels = itertools.product(STAGED_TABLES, MODELS, MODES)
+    parts = [digest(types.SimpleNamespace(table=t, model=m, mode=a)) for t, m, a in labels]
+    return {file: found for part in parts for file, found in part.items()}

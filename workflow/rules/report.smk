@@ -4,25 +4,12 @@ INPUT   R/tables/*.csv, R/figures/*.{svg,png}, the checkpoints' descriptions (fo
 OUTPUT  R/report/index.html
 """
 
-import itertools
-import types
-
 # The rules whose code the page tells a digest of; an edit of any of them makes the page anew anyway.
 STAGES_TOLD = [
     *("stage", "extract", "audit", "features", "folds", *(["tune"] if TUNE else []), "train", "evaluate"),
     *("attack", "merge_attack", "susceptibility", *(["null_cohort"] if NULL_MODELS else [])),
     *("verdicts", "stability", "transfer", "tables"),
 ]
-
-
-def stage_digest(stage):
-    """The digest that the rule `stage` itself goes by; over all tables, models and modes where it differs between these."""
-    digest = getattr(rules, stage).params.code
-    if not callable(digest):
-        return digest
-    labels = itertools.product(STAGED_TABLES, MODELS, MODES)
-    parts = [digest(types.SimpleNamespace(table=t, model=m, mode=a)) for t, m, a in labels]
-    return {file: found for part in parts for file, found in part.items()}
 
 
 rule report:
