@@ -145,6 +145,7 @@ def _mounted(folder: Path, options: str) -> Iterator[None]:
 
 
 def files_below(folder: Path) -> dict[str, tuple[int, int]]:
-    """Time stamp and size of every file below `folder` but the logs, by path."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "logs"]
+    """Time stamp and size of every file below `folder` but the logs and records of jobs, by path."""
+    told = ("logs", "provenance")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name not in told]
     return {path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}

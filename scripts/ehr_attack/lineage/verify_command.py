@@ -11,6 +11,12 @@ from ehr_attack.storage import write_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `ehr-attack verify`."""
+    parser.epilog = """examples:
+  ehr-attack verify results/synthetic
+  ehr-attack verify results/synthetic --json findings.json
+
+Exit status 0: every result is what its job wrote, from what is there, with the code and the packages that are here. 1:
+some are missing, were changed by hand, or are stale. Files that no job wrote are named, and are no fault."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run, such as results/synthetic")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE as well")
 
