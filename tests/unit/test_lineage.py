@@ -94,6 +94,7 @@ def test_a_record_tells_what_was_read_and_written_and_nothing_of_the_machine(run
 
 
 def test_every_folder_with_results_gets_the_records_of_its_jobs(run):
+    assert (run / "features/provenance.json").exists()  # each job has told the folders of its own outputs
     gather(run)
     told = json.loads((run / "models/lstm/provenance.json").read_text())
     assert told == {"jobs": {"train": read_records(run)["train"]}}

@@ -5,7 +5,7 @@ user, no path and no date.
 """
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,10 +30,15 @@ class Job(Protocol):
 
 
 def write_record(job: Job) -> None:
-    """Write what `job`, which has just ended, was made by: `provenance/<name of its log>.json` in the run's folder."""
+    """Write what `job`, which has just ended, was made by: `provenance/<name of its log>.json` in the run's folder.
+
+    The folders of its outputs tell it at once, so that a run that is killed behind its last job lacks nothing.
+    """
     log = Path(str(job.log[0]))
     run = log.parent.parent
-    write_json(record_of(job, run), run / RECORDS / f"{log.stem}.json")
+    record = record_of(job, run)
+    write_json(record, run / RECORDS / f"{log.stem}.json")
+    gather(run, {(run / output).parent for output in record["outputs"]})
 
 
 def record_of(job: Job, run: Path) -> dict[str, Any]:
@@ -63,18 +68,32 @@ def read_records(run: Path) -> dict[str, dict[str, Any]]:
     return {file.stem: _read(file) for file in files}
 
 
-def gather(run: Path) -> None:
-    """Write `provenance.json` into every folder below `run` that has results: the records of the jobs that made them.
+def gather(run: Path, folders: Collection[Path] | None = None) -> None:
+    """Write `provenance.json` into the folders below `run` that have results: the records of the jobs that made them.
 
-    A folder whose file would not change is left as it is. Nothing is done where there is no record yet.
+    folders: which of them; None: all. A file that would not change is left as it is. Nothing is done where there is no
+    record yet.
     """
     if not (run / RECORDS).is_dir():
         return
+    seen = None
+    # A job that ends meanwhile may have written its own view of a folder, which lacks this one: look once more.
+    while seen != (seen := _stamps(run)):
+        _gather_once(run, folders)
+
+
+def _stamps(run: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in (run / RECORDS).glob("*.json")}
+
+
+def _gather_once(run: Path, folders: Collection[Path] | None) -> None:
     by_folder: dict[Path, dict[str, Any]] = {}
     for name, record in read_records(run).items():
         for output in record["outputs"]:
             by_folder.setdefault((run / output).parent, {})[name] = record
     for folder, records in by_folder.items():
+        if folders is not None and folder not in folders:
+            continue
         told = {"jobs": records}
         if folder.is_dir() and (not (folder / GATHERED).exists() or read_json(folder / GATHERED) != told):
             write_json(told, folder / GATHERED)
