@@ -148,7 +148,9 @@ def disturb(disturbed: Disturbed, strikes: list[str], seed: int, whole_run_secon
             status = run.wait(timeout=delay)
             assert status == 0, f"after {told}: {disturbed.log()[-2000:]}"
             told.append(f"nothing in {delay:.1f} s")
-            run = disturbed.start("--forceall")
+            # Not --forceall: of a forced run that is killed, only what the last results lack is made again.
+            shutil.rmtree(disturbed.results)
+            run = disturbed.start()
             time.sleep(chance.uniform(1.0, delay / 2))
         except subprocess.TimeoutExpired:
             pass
