@@ -61,10 +61,5 @@ rule all:
         f"{R}/run.json",
 
 
-onsuccess:
-    with runtime.clear_errors():
-        runtime.gather_records(Path(R))
-
-
 onerror:
     runtime.show_failures(Path(R, "logs"), since=STARTED)

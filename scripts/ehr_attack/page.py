@@ -5,15 +5,17 @@ import gzip
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import PIL.Image
 from markupsafe import Markup
 
 from ehr_attack.errors import UserError
+from ehr_attack.paths import TEMPLATE_DIR
 
 NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -23,10 +25,8 @@ MAX_DOWNLOAD_BYTES, MAX_DOWNLOADS_BYTES = 1_000_000, 3_000_000
 PACKED_BYTES = 100_000
 """A table of more bytes is carried as gzip."""
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 _COMMENTS, _BETWEEN_TAGS = re.compile(rb"<!--.*?-->", re.S), re.compile(rb">\s+<")
-_FOLDERS = re.compile(r"^(?:[/~\\]|[A-Za-z]:[/\\]).*[/\\](?=[^/\\])")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ class Download:
     name: str
     uri: Markup
     kilobytes: int
+
+
+def template_environment() -> jinja2.Environment:
+    """Where the pages' templates come from: everything escaped, a name that is not there an error, no stray lines."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE_DIR),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def fixed(value: Any, digits: int = 2) -> str:
@@ -122,17 +134,6 @@ def embed_tables(paths: Sequence[Path]) -> list[Download]:
         else:
             downloads.append(Download(path.name, Markup(), math.ceil(len(content) / 1000)))
     return downloads
-
-
-def public_config(value: Any) -> Any:
-    """A config that may be shown: without credentials in URIs, and of absolute paths only the last part."""
-    if isinstance(value, Mapping):
-        return {str(key): public_config(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [public_config(item) for item in value]
-    if isinstance(value, str):
-        return _FOLDERS.sub("…/", _CREDENTIALS.sub("…@", value))
-    return value
 
 
 def _data_uri(kind: str, content: bytes) -> Markup:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ehr_attack import __version__
-from ehr_attack.page import public_config
+from ehr_attack.public_config import public_config
 from ehr_attack.storage import read_json
 
 _PACKAGES = (

@@ -16,7 +16,7 @@ from ehr_attack import findings, interactive, mistake_sections, model_sections, 
 from ehr_attack.attacks import matched
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
-from ehr_attack.paths import TEMPLATE_DIR
+from ehr_attack.public_config import public_config
 from ehr_attack.storage import write_text
 from ehr_attack.summaries import attacks as attack_summaries
 
@@ -85,7 +85,7 @@ def build_report(
     made, tuned = bool(config["audit"]["mistakes"]), bool(config["training"]["tune"])
     stems = (*names.all_tables(models, modes), *(names.MISTAKE_TABLES if made else ()))
     read = {stem: _read(tables / f"{stem}.csv") for stem in stems}
-    shown_config = page.public_config(config)
+    shown_config = public_config(config)
     attacks = _attacks(read, figures, models, modes)
     context = {
         **_cohort(read),
@@ -167,14 +167,7 @@ def _scripts(*, live: bool) -> dict[str, Any]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE_DIR),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page.template_environment()
     for function in (
         page.fixed,
         page.significant,

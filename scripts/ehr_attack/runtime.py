@@ -67,11 +67,6 @@ def job(task: Any) -> Iterator[None]:
         importlib.import_module(_RECORDS).write_record(task)
 
 
-def gather_records(run: Path) -> None:
-    """Write provenance.json into every folder of results below `run`, from the records of its jobs."""
-    importlib.import_module(_RECORDS).gather(run)
-
-
 @contextmanager
 def logged(log_file: str | Path) -> Iterator[None]:
     """Log to `log_file` and to standard error; turn errors into one message, the last of the log, and exit status 1.

@@ -22,6 +22,7 @@ from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import SEQUENTIAL, new_figure, use_style
 from ehr_attack.provenance import provenance
+from ehr_attack.public_config import public_config
 from ehr_attack.storage import read_frame, write_csv, write_frame
 from ehr_attack.summaries import mistakes
 from ehr_attack.summaries.claims import LATE_SHARE
@@ -511,11 +512,11 @@ class TestPublicConfig:
             "source": {"path": "/home/ann/mimic/demo", "database": "postgresql://ann:secret@host:5432/mimic"},
             "run": {"seeds": [0, 1], "name": "a/b"},
         }
-        shown = page.public_config(config)
+        shown = public_config(config)
         assert shown["source"] == {"path": "…/demo", "database": "postgresql://…@host:5432/mimic"}
         assert shown["run"] == config["run"]
         folders = [r"C:\Users\ann\mimic", "~/mimic", "results/x"]
-        assert page.public_config(folders) == ["…/mimic", "…/mimic", "results/x"]
+        assert public_config(folders) == ["…/mimic", "…/mimic", "results/x"]
 
     def test_numbers_as_text(self) -> None:
         assert page.fixed(0.126) == "0.13" and page.fixed(-0.5) == "\N{MINUS SIGN}0.50"

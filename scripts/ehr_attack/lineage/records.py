@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ehr_attack.digests import data_digest
 from ehr_attack.errors import UserError
-from ehr_attack.page import public_config
+from ehr_attack.public_config import public_config
 from ehr_attack.storage import file_digest, read_json, write_json
 
 RECORDS, GATHERED = "provenance", "provenance.json"
@@ -68,14 +68,11 @@ def read_records(run: Path) -> dict[str, dict[str, Any]]:
     return {file.stem: _read(file) for file in files}
 
 
-def gather(run: Path, folders: Collection[Path] | None = None) -> None:
-    """Write `provenance.json` into the folders below `run` that have results: the records of the jobs that made them.
+def gather(run: Path, folders: Collection[Path]) -> None:
+    """Write `provenance.json` into `folders` of the run: the records of the jobs that made what lies there.
 
-    folders: which of them; None: all. A file that would not change is left as it is. Nothing is done where there is no
-    record yet.
+    A file that would not change is left as it is.
     """
-    if not (run / RECORDS).is_dir():
-        return
     seen = None
     # A job that ends meanwhile may have written its own view of a folder, which lacks this one: look once more.
     while seen != (seen := _stamps(run)):
@@ -86,16 +83,14 @@ def _stamps(run: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in (run / RECORDS).glob("*.json")}
 
 
-def _gather_once(run: Path, folders: Collection[Path] | None) -> None:
+def _gather_once(run: Path, folders: Collection[Path]) -> None:
     by_folder: dict[Path, dict[str, Any]] = {}
     for name, record in read_records(run).items():
         for output in record["outputs"]:
             by_folder.setdefault((run / output).parent, {})[name] = record
     for folder, records in by_folder.items():
-        if folders is not None and folder not in folders:
-            continue
         told = {"jobs": records}
-        if folder.is_dir() and (not (folder / GATHERED).exists() or read_json(folder / GATHERED) != told):
+        if folder in folders and (not (folder / GATHERED).exists() or read_json(folder / GATHERED) != told):
             write_json(told, folder / GATHERED)
             # As private as the folder: a file of single patients says by its name alone that there is one.
             (folder / GATHERED).chmod(folder.stat().st_mode & 0o666)

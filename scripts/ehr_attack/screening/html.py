@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ehr_attack import page
-from ehr_attack.paths import TEMPLATE_DIR
 from ehr_attack.screening.private_files import write_private
 
 WIDTH, HEIGHT = 640, 96
@@ -39,14 +36,7 @@ class Trace:
 
 def write_page(data: Mapping[str, Any], path: Path) -> None:
     """Write the page for the owner of the file only; it loads nothing and runs nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE_DIR),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page.template_environment()
     words = Words(data["variables"])
     environment.filters |= {"thousands": page.thousands, "percent": percent, "clock": clock, "entry": words.entry}
     environment.filters |= {"moves": words.moves, "traces": words.traces, "in_population": in_population}
