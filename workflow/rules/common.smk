@@ -224,7 +224,7 @@ def training_settings(wildcards, without=()):
 
 
 def chosen_hyperparameters(wildcards):
-    """The result of the search, where there is one; another one than the right one takes those of that one."""
+    """The result of the search, where there is one; that of the right model for one with a mistake, or on the null."""
     file = f"{FOLD_DIR}/hyperparameters.json"
     return {"hyperparameters": file.replace("{model}", right_model(wildcards))} if TUNE else {}
 

@@ -78,7 +78,7 @@ def read_records(path: Path, description: RunDescription) -> Records:
         _log.warning(
             "%s: %d of %d values lie outside the hours that the models know (%g to %d, and not beyond a stay's end); "
             "they are left out.",
-            path, left_out, len(rows), -description.carry_in_hours, description.window_hours,
+            path, left_out, len(rows), 0 - description.carry_in_hours, description.window_hours,
         )  # fmt: skip
     if empty := len(ids) - len(np.unique(stay[inside])):
         raise UserError(
