@@ -57,7 +57,8 @@ class Changes:
 def selected_changes(outcomes: pd.DataFrame, perturbations: str | Path, cohort: CohortData) -> Changes:
     """The selected changes in OUTCOMES, and the table PERTURBATIONS, of one model, mode, seed and fold.
 
-    The table, which holds all changes, is never in memory at once. Raises UserError when it is missing.
+    The table, which holds all changes, is never in memory at once. Raises UserError when it is missing, or of a run
+    with other variables.
     """
     rows = outcomes.loc[outcomes["selected"], [*_KEY, "direction"]].reset_index(drop=True)
     places = rows[_KEY].rename_axis("row").reset_index()
@@ -66,6 +67,11 @@ def selected_changes(outcomes: pd.DataFrame, perturbations: str | Path, cohort: 
     for batch in parquet_batches(perturbations, [*_KEY, "hour", "variable", "delta_clinical"], _ROWS_A_BATCH):
         cells = batch.to_pandas().merge(places, on=_KEY, how="inner", validate="many_to_one")
         variable = names.get_indexer(pd.Index(cells["variable"]))
+        if (variable < 0).any():
+            raise UserError(
+                f"{perturbations}: holds changes of variables that the run does not have. The file was made with other "
+                "settings; delete it and run snakemake again."
+            )
         delta[cells["row"], cells["hour"], variable] = cells["delta_clinical"]
     stays = np.searchsorted(cohort.features.stay_ids, rows["stay_id"].to_numpy())
     return Changes(stays.astype(np.int64), delta, rows["direction"].to_numpy(dtype=str))

@@ -76,6 +76,14 @@ def test_the_table_of_changes_is_read_piece_by_piece(run, monkeypatch):
     assert np.count_nonzero(whole.delta) == np.count_nonzero(chosen["delta_clinical"]) > 7
 
 
+def test_changes_of_a_variable_that_the_run_has_not_end_in_one_message(run):
+    folder = run.attacks("lstm", "ista", 0, 0)
+    outcomes, _ = attacked(run, "lstm", "ista", 0, 0)
+    other = replace(run.cohort, variable_names=tuple(f"other_{name}" for name in run.cohort.variable_names))
+    with pytest.raises(UserError, match="holds changes of variables that the run does not have"):
+        selected_changes(outcomes, folder / "perturbations.parquet", other)
+
+
 def test_the_log_tells_no_small_count(run, tmp_path, caplog):
     with caplog.at_level("INFO", logger="ehr_attack.transfer"):
         write(run, tmp_path / "t.parquet", modes=("ista",))
