@@ -2,10 +2,11 @@ import os
 
 import pytest
 
-from ehr_attack import digests
+from ehr_attack import digests, import_closure
 from ehr_attack.paths import PROJECT_DIR
 
 SCRIPTS = PROJECT_DIR / "scripts"
+CACHED = ("import_closure", "_one_step", "_imports", "_files_of")
 
 
 def names(script, modules=()):
@@ -39,6 +40,19 @@ def test_the_workflow_itself_is_no_part_of_a_result():
         assert not any("snakemake" in name for name in names(script.name))
 
 
+def forget():
+    """Empty the caches, as in a new process."""
+    cached = (digests._sha256, digests._name_of, *(vars(import_closure)[name] for name in CACHED))
+    for function in cached:
+        function.cache_clear()
+
+
+def test_what_only_talks_while_a_job_runs_is_no_part_of_it():
+    for name in import_closure.WITHOUT_RESULTS:
+        assert (PROJECT_DIR / "scripts" / "ehr_attack" / name).is_file()
+        assert not any(f"scripts/ehr_attack/{name}" in names(script.name) for script in SCRIPTS.glob("*.py"))
+
+
 @pytest.fixture
 def small_project(tmp_path, monkeypatch):
     """A project of its own with package ehr_attack: run.py -> a -> b; c is imported by nobody."""
@@ -49,17 +63,15 @@ def small_project(tmp_path, monkeypatch):
     (package / "b.py").write_text("import json\n")
     (package / "c.py").write_text("")
     (tmp_path / "run.py").write_text("import ehr_attack.a\n")
-    monkeypatch.setattr(digests, "PACKAGE_DIR", package)
+    monkeypatch.setattr(import_closure, "PACKAGE_DIR", package)
     monkeypatch.setattr(digests, "PROJECT_DIR", tmp_path)
 
     def digest():
-        for cached in (digests._sha256, digests._imports, digests._import_closure):
-            cached.cache_clear()
+        forget()
         return digests.code_digest(tmp_path / "run.py")
 
     yield tmp_path, digest
-    for cached in (digests._sha256, digests._imports, digests._import_closure):
-        cached.cache_clear()
+    forget()
 
 
 def test_an_edit_of_a_used_module_changes_the_digest_and_editing_back_restores_it(small_project):
@@ -78,6 +90,15 @@ def test_a_touch_or_an_unused_module_changes_nothing(small_project):
     os.utime(folder / "scripts" / "ehr_attack" / "b.py", (1, 1))
     (folder / "scripts" / "ehr_attack" / "c.py").write_text("x = 1\n")
     assert digest() == before
+
+
+def test_what_only_a_type_checker_imports_is_no_part_of_it(small_project):
+    folder, digest = small_project
+    imports = "if {}:\n    from ehr_attack import c\nelse:\n    from ehr_attack import b\n"
+    for test, used in (("TYPE_CHECKING", False), ("__debug__", True)):
+        (folder / "scripts" / "ehr_attack" / "a.py").write_text(imports.format(test))
+        assert ("scripts/ehr_attack/c.py" in digest()) == used
+        assert "scripts/ehr_attack/b.py" in digest()
 
 
 def test_package_versions_are_part_of_it(small_project, monkeypatch):

@@ -225,10 +225,11 @@ def test_a_users_own_module_is_built_from_the_current_folder(own):
     ],
 )
 def test_an_edit_of_it_or_of_what_it_imports_from_beside_it_is_noticed(own, files, module):
-    from ehr_attack import digests
+    from ehr_attack import digests, import_closure
 
     def digest():
-        for cached in (digests._sha256, digests._imports, digests._relatives, digests._import_closure):
+        caches = (import_closure.import_closure, import_closure._one_step, import_closure._imports)
+        for cached in (digests._sha256, *caches, import_closure._files_of):
             cached.cache_clear()
         return code_digest(PROJECT_DIR / "scripts" / "train.py", [module_of(f"{module}:My_Model")])
 
