@@ -4,9 +4,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from ehr_attack.errors import UserError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_SCRATCH = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}")
 
 
 @contextmanager
@@ -51,6 +53,17 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def clear_scratch(targets: Iterable[str | Path]) -> None:
+    """Remove what `atomic_path` left beside `targets` in processes that were killed. None may be at work there."""
+    names: dict[Path, set[str]] = {}
+    for target in map(Path, targets):
+        names.setdefault(target.parent, set()).add(target.name)
+    for folder, of_targets in names.items():
+        for path in folder.glob(".*"):
+            if (found := _SCRATCH.fullmatch(path.name)) and found["target"] in of_targets:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def write_parquet(table: pa.Table, path: str | Path, schema: pa.Schema | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 from ehr_attack.cli import main
 from ehr_attack.errors import UserError
-from ehr_attack.lineage.records import gather, read_records, write_record
+from ehr_attack.lineage.records import gather, gather_all, read_records, write_record
 from ehr_attack.lineage.verifying import CHANGED, MISSING, STALE, UNKNOWN, verify
 
 
@@ -66,16 +67,21 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def ended(run: Path, rule: str, inputs: dict, outputs: dict, params: dict) -> None:
+def ended(run: Path, rule: str, inputs: dict, outputs: dict, params: dict, **wildcards: str) -> None:
     job = SimpleNamespace(
         rule=rule,
         log=[str(run / "logs" / f"{rule}.log")],
         input=Named(**{name: str(path) for name, path in inputs.items()}),
         output=Named(**{name: str(run / path) for name, path in outputs.items()}),
         params=Named(**params),
-        wildcards=Named(fold="0"),
+        wildcards=Named(**wildcards),
     )
     write_record(job)
+
+
+def edit(record: Path, **parts) -> None:
+    """Set parts of a record by hand."""
+    record.write_text(json.dumps(json.loads(record.read_text()) | parts))
 
 
 def found(run: Path, project: Path) -> list[tuple[str, str]]:
@@ -131,10 +137,86 @@ def test_edited_code_makes_stale_what_it_made_only(run, project):
 
 
 def test_another_version_of_a_package_is_told(run, project):
-    record = json.loads((run / "provenance/train.json").read_text())
-    record["versions"]["numpy"] = "0.1"
-    write(run / "provenance/train.json", json.dumps(record))
-    assert "numpy was 0.1, and is " in verify(run, project)[0].what
+    edit(run / "provenance/train.json", versions={"python": "3.12.0", "numpy": "0.1"})
+    gather_all(run)
+    findings = verify(run, project)
+    assert {finding.file for finding in findings} == {"models/lstm/history.parquet", "models/lstm/model.json"}
+    assert all("numpy was 0.1, and is " in finding.what for finding in findings)
+
+
+@pytest.mark.parametrize("place", ["features/features.parquet", "models/lstm/model.json"])
+def test_one_flipped_bit_is_found(run, project, place):
+    content = bytearray((run / place).read_bytes())
+    content[-1] ^= 1
+    (run / place).write_bytes(content)
+    assert (CHANGED, place) in found(run, project)
+
+
+def test_a_provenance_file_edited_by_hand_is_found(run, project):
+    edit(run / "features/provenance.json", jobs={})
+    findings = verify(run, project)
+    assert [(finding.kind, finding.file) for finding in findings] == [(CHANGED, "features/provenance.json")]
+    assert "not what provenance/features.json says" in findings[0].what
+    write(run / "features/provenance.json", "no JSON")
+    assert found(run, project) == [(CHANGED, "features/provenance.json")]
+    (run / "features/provenance.json").unlink()
+    assert found(run, project) == [(MISSING, "features/provenance.json")]
+    gather_all(run)
+    assert found(run, project) == []
+
+
+def test_a_record_edited_to_match_a_changed_result_differs_from_what_the_folder_tells(run, project):
+    write(run / "models/lstm/model.json", "better")
+    outputs = read_records(run)["train"]["outputs"] | {"models/lstm/model.json": sha("better")}
+    edit(run / "provenance/train.json", outputs=outputs)
+    assert found(run, project) == [(CHANGED, "models/lstm/provenance.json")]
+
+
+def test_results_taken_out_of_the_config_hold_until_they_are_deleted_with_their_records(run, project):
+    assert found(run, project) == []
+    shutil.rmtree(run / "models")
+    missing = verify(run, project)
+    assert {finding.kind for finding in missing} == {MISSING}
+    assert "(provenance/train.json)" in missing[0].what
+    (run / "provenance/train.json").unlink()
+    assert found(run, project) == []
+
+
+def test_gathering_anew_leaves_no_provenance_file_where_nothing_is_recorded(run, project):
+    (run / "provenance/train.json").unlink()
+    (run / "models/lstm/model.json").unlink()
+    (run / "models/lstm/history.parquet").unlink()
+    gather_all(run)
+    assert not (run / "models/lstm/provenance.json").exists()
+    assert found(run, project) == []
+
+
+def test_a_record_tells_the_seeds_of_all_that_it_was_made_from(run):
+    write(run / "source/A.csv.gz", "a")
+    write(run / "folds/folds.parquet", "folds")
+    ended(run, "synthetic", {}, {"out": "source/A.csv.gz"}, {"synthetic": {"stays": 3, "seed": 7}})
+    ended(run, "folds", {"a": run / "source/A.csv.gz"}, {"out": "folds/folds.parquet"}, {"folds": {"seed": 4}})
+    for seed in ("0", "11"):
+        write(run / f"attacks/{seed}.parquet", seed)
+        inputs = {"folds": run / "folds/folds.parquet"}
+        ended(run, f"attack_{seed}", inputs, {"out": f"attacks/{seed}.parquet"}, {"attack": {"steps": 3}}, seed=seed)
+    write(run / "tables/a.csv", "table")
+    attacks = {seed: run / f"attacks/{seed}.parquet" for seed in ("0", "11")}
+    ended(run, "tables", attacks, {"out": "tables/a.csv"}, {"config": {"synthetic": {"seed": 99}}})
+    records = read_records(run)
+    assert records["features"]["seeds"] == {}
+    assert records["folds"]["seeds"] == {"folds": [4], "synthetic": [7]}
+    assert records["attack_11"]["seeds"] == {"folds": [4], "model": [11], "synthetic": [7]}
+    assert records["tables"]["seeds"] == {"folds": [4], "model": [0, 11], "synthetic": [7]}
+
+
+def test_a_record_of_another_version_stops_no_job_but_verify(run, project):
+    write(run / "provenance/old.json", json.dumps({"rule": "old", "inputs": {}, "outputs": {"a": "b"}}))
+    write(run / "provenance/damaged.json", "{")
+    ended(run, "again", {}, {"out": "features/features.parquet"}, {})
+    assert set(json.loads((run / "features/provenance.json").read_text())["jobs"]) == {"again", "features"}
+    with pytest.raises(UserError, match=r"damaged\.json: not the record of a job"):
+        verify(run, project)
 
 
 def test_a_file_that_no_job_wrote_is_told(run, project):
@@ -148,9 +230,11 @@ def test_a_folder_without_records_ends_in_one_message(tmp_path):
 
 
 def test_the_command_tells_by_words_and_exit_status(run, capsys):
-    (run / "provenance/train.json").write_text(
-        json.dumps(json.loads((run / "provenance/train.json").read_text()) | {"code": {}})
-    )
+    edit(run / "provenance/train.json", code={})
+    assert main(["verify", str(run)]) == 1
+    assert "all 3 results hold, but 1 of the files provenance.json" in capsys.readouterr().err
+    assert main(["verify", str(run), "--gather"]) == 0
+    assert "all 3 results are what their jobs wrote" in capsys.readouterr().out
     assert main(["verify", str(run)]) == 0
     assert "all 3 results are what their jobs wrote" in capsys.readouterr().out
     write(run / "models/lstm/notes.txt", "mine")

@@ -5,17 +5,21 @@ user, no path and no date.
 """
 
 import platform
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from ehr_attack.digests import data_digest
 from ehr_attack.errors import UserError
+from ehr_attack.lineage.turns import turn
 from ehr_attack.public_config import public_config
-from ehr_attack.storage import file_digest, read_json, write_json
+from ehr_attack.storage import clear_scratch, file_digest, read_json, write_json
 
 RECORDS, GATHERED = "provenance", "provenance.json"
+MODEL_SEED = "model"
+"""What the seed of a job's wildcards is for: the model's weights and the order of its training stays."""
 _PACKAGE = "package "
+_PARTS = {"rule", "inputs", "outputs", "code", "versions", "seeds"}
 
 
 class Job(Protocol):
@@ -37,35 +41,59 @@ def write_record(job: Job) -> None:
     log = Path(str(job.log[0]))
     run = log.parent.parent
     record = record_of(job, run)
-    write_json(record, run / RECORDS / f"{log.stem}.json")
+    file = run / RECORDS / f"{log.stem}.json"
+    clear_scratch([file])
+    write_json(record, file)
     gather(run, {(run / output).parent for output in record["outputs"]})
 
 
 def record_of(job: Job, run: Path) -> dict[str, Any]:
-    """The record: rule, wildcards, inputs, outputs (SHA-256 by name), params, code, versions."""
+    """The record: rule, wildcards, inputs, outputs (SHA-256 by name), params, code, versions, seeds.
+
+    Its seeds are its own and those of the jobs that made its inputs, by what they are for.
+    """
     params = {str(name): value for name, value in job.params.items()}
     code = {str(name): str(digest) for name, digest in params.pop("code", {}).items()}
     packages = {name.removeprefix(_PACKAGE): text for name, text in code.items() if name.startswith(_PACKAGE)}
+    wildcards = {str(name): str(value) for name, value in job.wildcards.items()}
+    inputs = _digests(job.input, run)
+    own = [*_seeds(params), *((MODEL_SEED, int(seed)) for name, seed in wildcards.items() if name == "seed")]
     return {
         "rule": job.rule,
-        "wildcards": {str(name): str(value) for name, value in job.wildcards.items()},
-        "inputs": _digests(job.input, run),
+        "wildcards": wildcards,
+        "inputs": inputs,
         "outputs": _digests(job.output, run),
         "params": public_config(_plain(params)),
         "code": {name: digest for name, digest in code.items() if not name.startswith(_PACKAGE)},
         "versions": {"python": platform.python_version()} | packages,
+        "seeds": _by_purpose([*own, *_inherited(inputs, run)]),
     }
 
 
 def read_records(run: Path) -> dict[str, dict[str, Any]]:
     """All records of a run, by the name of the job's log. Raises UserError where there are none, or one is damaged."""
-    files = sorted((run / RECORDS).glob("*.json"))
+    files = _files(run)
     if not files:
         raise UserError(
             f"{run}: no {RECORDS}/*.json here. Expected the folder of a run, such as results/synthetic, that was made "
             "by this version or a later one."
         )
-    return {file.stem: _read(file) for file in files}
+    records = {}
+    for file in files:
+        record = _usable(file)
+        if record is None:
+            raise UserError(f"{file}: not the record of a job. Delete it and run snakemake again with --forcerun.")
+        records[file.stem] = record
+    return records
+
+
+def told_by_folder(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the `provenance.json` of each folder with results must hold, by the folder's place in the run."""
+    jobs: dict[str, dict[str, Any]] = {}
+    for name, record in records.items():
+        for output in record["outputs"]:
+            jobs.setdefault(Path(output).parent.as_posix(), {})[name] = record
+    return {folder: {"jobs": of_folder} for folder, of_folder in jobs.items()}
 
 
 def gather(run: Path, folders: Collection[Path]) -> None:
@@ -73,27 +101,45 @@ def gather(run: Path, folders: Collection[Path]) -> None:
 
     A file that would not change is left as it is.
     """
-    seen = None
-    # A job that ends meanwhile may have written its own view of a folder, which lacks this one: look once more.
-    while seen != (seen := _stamps(run)):
-        _gather_once(run, folders)
+    # In turn: a job that ends meanwhile would else write its own view of a folder over this one, without this record.
+    with turn(run / RECORDS / ".lock"):
+        clear_scratch(folder / GATHERED for folder in folders)
+        for place, told in told_by_folder(_usable_records(run)).items():
+            file = run / place / GATHERED
+            if file.parent in folders and (not file.exists() or _readable(file) != told):
+                write_json(told, file)
+                # As private as the folder: a file of single patients says by its name alone that there is one.
+                file.chmod(file.parent.stat().st_mode & 0o666)
 
 
-def _stamps(run: Path) -> dict[str, int]:
-    return {file.name: file.stat().st_mtime_ns for file in (run / RECORDS).glob("*.json")}
+def gather_all(run: Path) -> None:
+    """`gather` into every folder with results, and remove the `provenance.json` of folders that have none any more."""
+    places = told_by_folder(read_records(run))
+    for file in run.rglob(GATHERED):
+        if file.parent.relative_to(run).as_posix() not in places:
+            file.unlink()
+    gather(run, {run / place for place in places if (run / place).is_dir()})
 
 
-def _gather_once(run: Path, folders: Collection[Path]) -> None:
-    by_folder: dict[Path, dict[str, Any]] = {}
-    for name, record in read_records(run).items():
-        for output in record["outputs"]:
-            by_folder.setdefault((run / output).parent, {})[name] = record
-    for folder, records in by_folder.items():
-        told = {"jobs": records}
-        if folder in folders and (not (folder / GATHERED).exists() or read_json(folder / GATHERED) != told):
-            write_json(told, folder / GATHERED)
-            # As private as the folder: a file of single patients says by its name alone that there is one.
-            (folder / GATHERED).chmod(folder.stat().st_mode & 0o666)
+def _seeds(params: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The seeds in a job's settings, each with the block of config.yaml that it stands in."""
+    for name, block in params.items():
+        if isinstance(block, Mapping) and block.get("seed") is not None:
+            yield name, int(block["seed"])
+
+
+def _inherited(inputs: Collection[str], run: Path) -> Iterator[tuple[str, int]]:
+    """The seeds of the jobs that made `inputs`."""
+    for record in _usable_records(run).values():
+        if not record["outputs"].keys().isdisjoint(inputs):
+            yield from ((purpose, seed) for purpose, seeds in record["seeds"].items() for seed in seeds)
+
+
+def _by_purpose(seeds: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    found: dict[str, set[int]] = {}
+    for purpose, seed in seeds:
+        found.setdefault(purpose, set()).add(seed)
+    return {purpose: sorted(of) for purpose, of in sorted(found.items())}
 
 
 def _digests(paths: Iterable[Any], run: Path) -> dict[str, str]:
@@ -116,8 +162,22 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    record = read_json(file)
-    if not isinstance(record, dict) or not {"rule", "inputs", "outputs", "code", "versions"} <= set(record):
-        raise UserError(f"{file}: not the record of a job. Delete it and run snakemake again with --forcerun.")
-    return record
+def _usable_records(run: Path) -> dict[str, dict[str, Any]]:
+    """The records that can be read; those of another version, or damaged, are of jobs that are yet to be run again."""
+    return {file.stem: record for file in _files(run) if (record := _usable(file)) is not None}
+
+
+def _files(run: Path) -> list[Path]:
+    return sorted((run / RECORDS).glob("*.json"))
+
+
+def _usable(file: Path) -> dict[str, Any] | None:
+    record = _readable(file)
+    return record if isinstance(record, dict) and set(record) >= _PARTS else None
+
+
+def _readable(file: Path) -> Any:
+    try:
+        return read_json(file)
+    except UserError:
+        return None

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ehr_attack.errors import UserError
-from ehr_attack.lineage.records import read_records
+from ehr_attack.lineage.records import GATHERED, RECORDS, gather_all, read_records
 from ehr_attack.lineage.verifying import KINDS, UNKNOWN, verify
 from ehr_attack.storage import write_json
 
@@ -16,8 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   ehr-attack verify results/synthetic --json findings.json
 
 Exit status 0: every result is what its job wrote, from what is there, with the code and the packages that are here. 1:
-some are missing, were changed by hand, or are stale. Files that no job wrote are named, and are no fault."""
+some are missing, were changed by hand, or are stale. Files that no job wrote are named, and are no fault.
+
+What verify does not tell: whether config.yaml, or a source outside of the run, asks for other results than these by now
+(`snakemake -n` does). Results of a model or an attack that was since taken out of config.yaml are verified like the
+rest; if you delete them, delete the records of their jobs in RUN/provenance as well, then use --gather. Whoever changes
+a result, its record and its folder's provenance.json to match leaves no trace: keep a copy of RUN/provenance where
+others cannot write, if that matters."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run, such as results/synthetic")
+    parser.add_argument(
+        "--gather", action="store_true", help="first write provenance.json of each folder anew, from RUN/provenance"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE as well")
 
 
@@ -26,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     folder = arguments.run
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Expected that of a run, such as results/synthetic.")
+    if arguments.gather:
+        gather_all(folder)
     findings = verify(folder)
     for kind, words in KINDS.items():
         of_kind = [finding for finding in findings if finding.kind == kind]
@@ -36,9 +47,14 @@ def run(arguments: argparse.Namespace) -> None:
         write_json([vars(finding) for finding in findings], arguments.json)
     files = sum(len(record["outputs"]) for record in read_records(folder).values())
     broken = {finding.file for finding in findings if finding.kind != UNKNOWN}
+    if results := [file for file in broken if Path(file).name != GATHERED]:
+        raise UserError(
+            f"{folder}: {len(results)} of {files} results do not hold. Delete what was changed by hand, then run "
+            "snakemake with this run's config: it makes anew what is missing or stale."
+        )
     if broken:
         raise UserError(
-            f"{folder}: {len(broken)} of {files} results do not hold. Delete what was changed by hand, then run "
-            "snakemake with this run's config: it makes anew what is missing or stale."
+            f"{folder}: all {files} results hold, but {len(broken)} of the files {GATHERED} are not what the records "
+            f"in {folder / RECORDS} say. `ehr-attack verify {folder} --gather` writes them anew."
         )
     print(f"{folder}: all {files} results are what their jobs wrote, with the code that is here.")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ehr_attack.lineage.records import GATHERED, RECORDS, read_records
+from ehr_attack.errors import UserError
+from ehr_attack.lineage.records import GATHERED, RECORDS, read_records, told_by_folder
 from ehr_attack.paths import PROJECT_DIR
-from ehr_attack.storage import file_digest
+from ehr_attack.storage import file_digest, read_json
 
 MISSING, CHANGED, STALE, UNKNOWN = "missing", "changed", "stale", "unknown"
 KINDS = {
@@ -38,18 +39,19 @@ def verify(run: Path, project: Path = PROJECT_DIR) -> list[Finding]:
     results = {path.relative_to(run).as_posix(): path for path in sorted(run.rglob("*")) if _is_result(path, run)}
     found = {name: file_digest(path) for name, path in results.items()}
     code = _Code(project)
-    findings = [finding for record in records.values() for finding in _of_job(record, found, code)]
+    findings = [finding for name, record in records.items() for finding in _of_job(name, record, found, code)]
+    findings += _of_folders(records, run)
     recorded = {name for record in records.values() for name in record["outputs"]}
     findings += [Finding(UNKNOWN, name, KINDS[UNKNOWN]) for name in found if name not in recorded]
     order = list(KINDS)
     return sorted(set(findings), key=lambda finding: (order.index(finding.kind), finding.file, finding.what))
 
 
-def _of_job(record: Mapping[str, Any], found: Mapping[str, str], code: "_Code") -> Iterator[Finding]:
+def _of_job(job: str, record: Mapping[str, Any], found: Mapping[str, str], code: "_Code") -> Iterator[Finding]:
     rule = record["rule"]
     for name, digest in record["outputs"].items():
         if name not in found:
-            yield Finding(MISSING, name, f"rule {rule} wrote it")
+            yield Finding(MISSING, name, f"rule {rule} wrote it ({RECORDS}/{job}.json)")
         elif found[name] != digest:
             yield Finding(CHANGED, name, f"not what rule {rule} wrote")
     reasons = [
@@ -59,6 +61,23 @@ def _of_job(record: Mapping[str, Any], found: Mapping[str, str], code: "_Code") 
     reasons += code.changes(record["code"], record["versions"])
     for name in record["outputs"] if reasons else ():
         yield Finding(STALE, name, f"made by rule {rule}; since then: {_listed(reasons)}")
+
+
+def _of_folders(records: Mapping[str, Mapping[str, Any]], run: Path) -> Iterator[Finding]:
+    """Where a folder's provenance.json and the records of its jobs, which say the same, differ: one was edited."""
+    for place, told in told_by_folder(records).items():
+        file = run / place / GATHERED
+        name = file.relative_to(run).as_posix()
+        if not file.exists():
+            yield Finding(MISSING, name, "the jobs of this folder wrote it")
+            continue
+        try:
+            jobs = read_json(file)["jobs"]
+        except (UserError, KeyError, TypeError):
+            jobs = {}
+        for job in sorted(told["jobs"].keys() | jobs.keys()):
+            if told["jobs"].get(job) != jobs.get(job):
+                yield Finding(CHANGED, name, f"not what {RECORDS}/{job}.json says: one of them was edited")
 
 
 class _Code:

@@ -33,7 +33,7 @@ def look_ahead_features(
     """
     hours = window_hours + look_ahead_hours
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".look_ahead.", dir=out.parent) as scratch:
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         longer = Path(scratch, "features.parquet")
         build_features(
             stays=longer_stays,
