@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ehr_attack.schemas import OUTCOMES, PERTURBATIONS, STAYS, features_schema
+from ehr_attack.schemas.attacks import OUTCOMES, PERTURBATIONS
+from ehr_attack.schemas.cohort import STAYS, features_schema
 from ehr_attack.storage import parquet_streams, write_parquet
 
 HOURS, VARIABLES, FOLDS = 48, 19, 5

@@ -27,7 +27,7 @@ from benchmarks.dense_resampling import dense_stack, resampled_s_q95
 from benchmarks.made_up_attacks import HOURS, MODE, MODEL, NAMES, make_run
 from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
 from ehr_attack.resampling import ModelDraws
-from ehr_attack.schemas import SELECTED
+from ehr_attack.schemas.susceptibility import SELECTED
 from ehr_attack.storage import read_frame
 from ehr_attack.susceptibility import DIRECTIONS, analyse_attacks
 from ehr_attack.susceptibility.design import Design, Weights

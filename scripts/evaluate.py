@@ -7,7 +7,7 @@ from ehr_attack.runtime import job
 with job(snakemake):
     from ehr_attack.decisions import fit_decisions
     from ehr_attack.evaluation import evaluate_predictions, model_curves
-    from ehr_attack.schemas import DECISIONS, METRICS, MODEL_CURVES, SUBGROUPS
+    from ehr_attack.schemas.evaluation import DECISIONS, METRICS, MODEL_CURVES, SUBGROUPS
     from ehr_attack.storage import read_frame, write_frame
     from ehr_attack.subgroups import evaluate_subgroups
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ehr_attack import schemas
+from ehr_attack.schemas.susceptibility import ALL_CELLS, ALL_LAMBDAS, BASES, FIXED, OBSERVED_CELLS, SELECTED
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, STABILITY, SUPPORTED, TRANSFER
 
 LAMBDAS = (0.001, 0.005, 0.015)
 _MEASURES = ("gmp", "gap", "gpp", "q95", "s", "s_q95")
-_POLICY_SCALE = {schemas.SELECTED: 1.0, schemas.FIXED: 0.9, schemas.ALL_LAMBDAS: 1.1}
+_POLICY_SCALE = {SELECTED: 1.0, FIXED: 0.9, ALL_LAMBDAS: 1.1}
 _SUMS = {"n_rows": "max", "n_stays": "max", "n_patients": "max", "s": "sum", "s_q95": "sum"}
 _KEYS = ["model", "mode", "direction", "policy", "basis"]
 
@@ -34,15 +35,15 @@ def made_up_cells(
     recorded = random.binomial(stays, np.tile(np.linspace(0.05, 0.9, len(names)), hours))
     parts = []
     for policy, scale in _POLICY_SCALE.items():
-        for basis in schemas.BASES:
-            n_stays = np.full(size.size, stays) if basis == schemas.ALL_CELLS else recorded
+        for basis in BASES:
+            n_stays = np.full(size.size, stays) if basis == ALL_CELLS else recorded
             frame = pd.DataFrame(
                 grid | flat | {"n_rows": n_stays, "n_stays": n_stays, "n_patients": n_stays - n_stays // 6}
             )
             frame["n_changed_patients"] = np.minimum(changed.ravel(), frame["n_patients"])
             frame[["gmp", "gap", "q95"]] *= scale
             frame["s"], frame["s_q95"] = frame["gmp"] * frame["gpp"], frame["q95"] * frame["gpp"]
-            frame.loc[frame["n_patients"] < 10, list(_MEASURES)] = np.nan if basis == schemas.OBSERVED_CELLS else 0.0
+            frame.loc[frame["n_patients"] < 10, list(_MEASURES)] = np.nan if basis == OBSERVED_CELLS else 0.0
             parts.append(frame.assign(policy=policy, basis=basis))
     return with_intervals(pd.concat(parts, ignore_index=True), _MEASURES, shown=intervals)
 
@@ -85,13 +86,13 @@ def made_up_verdicts(models: Sequence[str], mode: str, stays: int) -> pd.DataFra
     """VERDICTS rows: one of each word, and one of few patients."""
     trend, slope = "Later hours are more susceptible", "slope above the null's"
     tests = (
-        (1, "As good as published", "", "", "held-out AUROC", 0.861, 0.83, 0.89, 0.5, 0.91, schemas.NOT_SUPPORTED),
+        (1, "As good as published", "", "", "held-out AUROC", 0.861, 0.83, 0.89, 0.5, 0.91, NOT_SUPPORTED),
         (2, trend, "0_to_1", "all", slope, 0.8, 0.2, 1.4, 0.0, np.nan,
-         schemas.SUPPORTED),
+         SUPPORTED),
         (2, trend, "1_to_0", "observed", slope, 0.1, -0.5, 0.7, 0.0, np.nan,
-         schemas.CANNOT_TELL),
+         CANNOT_TELL),
         (3, "Variables rank as published", "0_to_1", "all", "Kendall's tau", 0.21, -0.1, 0.5, 0.0, np.nan,
-         schemas.CANNOT_TELL),
+         CANNOT_TELL),
     )  # fmt: skip
     columns = [
         "claim",
@@ -126,7 +127,7 @@ def made_up_stability(models: Sequence[str], modes: Sequence[str], folds: int) -
         for axis in ("variable", "hour")
     ]
     rows.append(("seed", "seed 1", "seed 2", modes[0], "1_to_0", "variable", 19, 4, 0.123456, 0.123456))
-    return pd.DataFrame(rows, columns=schemas.STABILITY.names)
+    return pd.DataFrame(rows, columns=STABILITY.names)
 
 
 def made_up_transfer(models: Sequence[str], modes: Sequence[str], seed: int) -> pd.DataFrame:
@@ -140,4 +141,4 @@ def made_up_transfer(models: Sequence[str], modes: Sequence[str], seed: int) -> 
         for second in ends
         if first != second
     ]
-    return pd.DataFrame(rows, columns=schemas.TRANSFER.names)
+    return pd.DataFrame(rows, columns=TRANSFER.names)

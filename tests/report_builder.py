@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ehr_attack import schemas
 from ehr_attack.figures.agreement import plot_agreement
 from ehr_attack.figures.flow import plot_flow
 from ehr_attack.figures.models import plot_model
@@ -28,6 +27,14 @@ from ehr_attack.figures.names import (
 from ehr_attack.figures.patient import plot_patient
 from ehr_attack.figures.susceptibility import plot_attack
 from ehr_attack.report import build_report
+from ehr_attack.schemas.attacks import OUTCOMES, PERTURBATIONS
+from ehr_attack.schemas.audit import INTEGRITY, ITEM_AUDIT
+from ehr_attack.schemas.cohort import STAYS, features_schema
+from ehr_attack.schemas.evaluation import DECISIONS, METRICS, MODEL_CURVES, SUBGROUPS
+from ehr_attack.schemas.summaries import ATTACK_CURVES, ATTACK_SUMMARY
+from ehr_attack.schemas.susceptibility import CELLS, HOURS, TRADEOFF, VARIABLES
+from ehr_attack.schemas.training import HISTORY
+from ehr_attack.schemas.verdicts import STABILITY, TRANSFER, VERDICTS
 from ehr_attack.storage import read_frame, write_frame, write_json, write_text
 from ehr_attack.summaries.agreement import write_agreement_tables
 from ehr_attack.summaries.attacks import write_attack_tables
@@ -168,28 +175,28 @@ class MadeUpRun:
         files = RunFiles(root, self.models, self.modes, self.folds, self.seeds)
         random = np.random.default_rng(self.seed)
         stays = self._stays(random)
-        write_frame(stays, files.stays, schemas.STAYS)
+        write_frame(stays, files.stays, STAYS)
         write_json(self._flow(stays), files.flow)
-        write_frame(self._codes(), files.codes, schemas.ITEM_AUDIT)
-        write_frame(_integrity(), files.integrity, schemas.INTEGRITY)
+        write_frame(self._codes(), files.codes, ITEM_AUDIT)
+        write_frame(_integrity(), files.integrity, INTEGRITY)
         features = self._features(random, stays["stay_id"].to_numpy())
-        write_frame(features, files.features, schemas.features_schema([v.name for v in self.variables]))
+        write_frame(features, files.features, features_schema([v.name for v in self.variables]))
         for model in self.models:
-            write_frame(self._metrics(model), files.metrics(model), schemas.METRICS)
-            write_frame(self._subgroups(model), files.subgroups(model), schemas.SUBGROUPS)
-            write_frame(self._decisions(model), files.decisions(model), schemas.DECISIONS)
-            write_frame(self._model_curves(model), files.model_curves(model), schemas.MODEL_CURVES)
+            write_frame(self._metrics(model), files.metrics(model), METRICS)
+            write_frame(self._subgroups(model), files.subgroups(model), SUBGROUPS)
+            write_frame(self._decisions(model), files.decisions(model), DECISIONS)
+            write_frame(self._model_curves(model), files.model_curves(model), MODEL_CURVES)
             for index, path in enumerate(files.histories(model)):
                 seed, fold = self.seeds[index // self.folds], index % self.folds
-                write_frame(self._history(random, model, seed, fold), path, schemas.HISTORY)
+                write_frame(self._history(random, model, seed, fold), path, HISTORY)
             for mode in self.modes:
                 self._write_attack(random, files, stays, model, mode)
         verdicts = made_up_verdicts(self.models, self.modes[0], max(self.successes.values(), default=0))
-        write_frame(verdicts, files.agreement["verdicts"], schemas.VERDICTS)
+        write_frame(verdicts, files.agreement["verdicts"], VERDICTS)
         stability = made_up_stability(self.models, self.modes, self.folds)
-        write_frame(stability, files.agreement["stability"], schemas.STABILITY)
+        write_frame(stability, files.agreement["stability"], STABILITY)
         transfer = made_up_transfer(self.models, self.modes, self.seeds[0])
-        write_frame(transfer, files.agreement["transfer"], schemas.TRANSFER)
+        write_frame(transfer, files.agreement["transfer"], TRANSFER)
         return files
 
     @property
@@ -291,7 +298,7 @@ class MadeUpRun:
                     centre = value + (0 if fold is None else 0.01 * (fold - 1))
                     low, high = (centre - width, centre + width) if self.intervals else (np.nan, np.nan)
                     rows.append((model, seed, fold, metric, centre, low, high, *counts))
-        return pd.DataFrame(rows, columns=schemas.METRICS.names)
+        return pd.DataFrame(rows, columns=METRICS.names)
 
     def _subgroups(self, model: str) -> pd.DataFrame:
         """All stays, two sexes, and care units of which the last is small."""
@@ -356,8 +363,8 @@ class MadeUpRun:
     ) -> None:
         cells = pd.concat([self._cells(random, direction) for direction in self.successes], ignore_index=True)
         cells = cells.assign(model=model, mode=mode)
-        write_frame(cells, files.measure(model, mode, "cells"), schemas.CELLS)
-        for axis, schema in (("variable", schemas.VARIABLES), ("hour", schemas.HOURS)):
+        write_frame(cells, files.measure(model, mode, "cells"), CELLS)
+        for axis, schema in (("variable", VARIABLES), ("hour", HOURS)):
             sums = made_up_sums(cells, axis, intervals=self.intervals)
             write_frame(sums, files.measure(model, mode, f"{axis}s"), schema)
         tradeoff = pd.concat(
@@ -366,13 +373,13 @@ class MadeUpRun:
                 for direction, stays in self.successes.items()
             ]
         ).assign(model=model, mode=mode)
-        write_frame(tradeoff, files.measure(model, mode, "tradeoff"), schemas.TRADEOFF)
-        write_frame(self._attack_curves(model, mode), files.measure(model, mode, "curves"), schemas.ATTACK_CURVES)
-        write_frame(self._summary(model, mode), files.measure(model, mode, "summary"), schemas.ATTACK_SUMMARY)
+        write_frame(tradeoff, files.measure(model, mode, "tradeoff"), TRADEOFF)
+        write_frame(self._attack_curves(model, mode), files.measure(model, mode, "curves"), ATTACK_CURVES)
+        write_frame(self._summary(model, mode), files.measure(model, mode, "summary"), ATTACK_SUMMARY)
         outcomes, perturbations = self._attacks(random, stays, model, mode)
         for name, frame, schema in (
-            ("outcomes", outcomes, schemas.OUTCOMES),
-            ("perturbations", perturbations, schemas.PERTURBATIONS),
+            ("outcomes", outcomes, OUTCOMES),
+            ("perturbations", perturbations, PERTURBATIONS),
         ):
             for fold, path in enumerate(files.attacks(model, mode, name)):
                 write_frame(frame[frame["fold"] == fold], path, schema)

@@ -16,7 +16,7 @@ from ehr_attack.cohort_data import load_cohort
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
 from ehr_attack.inputs import model_inputs
-from ehr_attack.schemas import FOLDS, MEASUREMENTS, STAYS
+from ehr_attack.schemas.cohort import FOLDS, MEASUREMENTS, STAYS
 from ehr_attack.screening.description import RunDescription
 from ehr_attack.storage import write_frame, write_parquet
 from ehr_attack.training import save_trained, train_fold

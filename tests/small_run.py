@@ -17,7 +17,8 @@ from ehr_attack.evaluation import evaluate_predictions
 from ehr_attack.features import build_features
 from ehr_attack.folds import assign_folds
 from ehr_attack.models import settings_of as training_settings
-from ehr_attack.schemas import FOLDS, METRICS
+from ehr_attack.schemas.cohort import FOLDS
+from ehr_attack.schemas.evaluation import METRICS
 from ehr_attack.storage import parquet_streams, read_frame, write_frame
 from ehr_attack.susceptibility import analyse_attacks
 from ehr_attack.synthetic import generate

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ehr_attack.attacks.selection import ROW_KEY, mark_selected
-from ehr_attack.schemas import OUTCOMES, PERTURBATIONS, STAYS, features_schema
+from ehr_attack.schemas.attacks import OUTCOMES, PERTURBATIONS
+from ehr_attack.schemas.cohort import STAYS, features_schema
 from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.susceptibility import analyse_attacks
 

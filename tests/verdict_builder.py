@@ -6,18 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ehr_attack.schemas import (
-    BASES,
-    HOURS,
-    METRICS,
-    MODELS_TOO,
-    OBSERVED_CELLS,
-    OUTCOMES,
-    PATIENTS,
-    PREDICTIONS,
-    REPLICATES,
-    VARIABLES,
-)
+from ehr_attack.schemas.attacks import OUTCOMES
+from ehr_attack.schemas.evaluation import METRICS
+from ehr_attack.schemas.susceptibility import BASES, HOURS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, REPLICATES, VARIABLES
+from ehr_attack.schemas.training import PREDICTIONS
 from ehr_attack.storage import write_frame
 from ehr_attack.variables import load_variables
 

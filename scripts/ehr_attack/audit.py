@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.extraction import item_table, parquet_scan, register
 from ehr_attack.paths import DATA_DIR, SQL_DIR
+from ehr_attack.schemas.audit import ITEM_AUDIT
 from ehr_attack.sources import SOURCES, load_shape
 from ehr_attack.sources.duck import identifier, read_sql, session
 from ehr_attack.storage import atomic_path, read_parquet, write_parquet
@@ -83,7 +83,7 @@ def audit(
             lines.append(_line(code, variable, unit, meaning, row, findings))
             failing += [(code, variable, meaning, finding) for finding in findings if finding.fails]
         _stop_unless_acknowledged(failing, acknowledged)
-        write_parquet(pa.Table.from_pylist(lines, schema=schemas.ITEM_AUDIT), temporary, schemas.ITEM_AUDIT)
+        write_parquet(pa.Table.from_pylist(lines, schema=ITEM_AUDIT), temporary, ITEM_AUDIT)
     warnings = sum(bool(line["findings"]) for line in lines)
     _log.info("item ids: %d audited, %d with a warning", len(lines), warnings)
 

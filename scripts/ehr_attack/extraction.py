@@ -13,9 +13,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.paths import SQL_DIR
+from ehr_attack.schemas.cohort import STAYS
 from ehr_attack.sources import mimic3
 from ehr_attack.sources.duck import copy_to_parquet, identifier, quoted, read_sql, session
 from ehr_attack.storage import atomic_path, write_json, write_parquet
@@ -97,7 +97,7 @@ def extract(
             raise UserError(_empty_cohort(flow))
         stays = connection.sql(read_sql(_SHARED_SQL, "cohort_stays"), params={"source": source}).to_arrow_table()
         connection.execute(copy_to_parquet(read_sql(_SHARED_SQL, "cohort_measurements"), measurements_file))
-        write_parquet(stays, out_stays, schemas.STAYS)
+        write_parquet(stays, out_stays, STAYS)
         write_json({"source": dict(source_info), "time_zero": "ICU intime", "steps": flow}, out_flow)
     stays_left, patients, deaths = (flow[-1][key] for key in ("stays", "patients", "deaths"))
     _log.info(

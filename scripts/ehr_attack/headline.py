@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ehr_attack.schemas import ALL_CELLS, SELECTED
+from ehr_attack.schemas.susceptibility import ALL_CELLS, SELECTED
 
 
 def headline(table: pd.DataFrame, *, policy: str = SELECTED, basis: str = ALL_CELLS) -> pd.DataFrame:

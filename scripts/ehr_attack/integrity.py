@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.extraction import parquet_scan
 from ehr_attack.paths import DATA_DIR, SQL_DIR, sql_file
+from ehr_attack.schemas.audit import INTEGRITY
 from ehr_attack.sources import SOURCES
 from ehr_attack.sources.duck import identifier, read_sql, session
 from ehr_attack.storage import atomic_path, read_json, write_parquet
@@ -56,7 +56,7 @@ def check_integrity(
             ]
         checks.sort(key=lambda check: check["position"])
         rows = [_rows_line(table, n, expected.get(table)) for table, n in sorted(read.items()) if n is not None]
-        write_parquet(pa.Table.from_pylist([*rows, *checks], schema=schemas.INTEGRITY), temporary, schemas.INTEGRITY)
+        write_parquet(pa.Table.from_pylist([*rows, *checks], schema=INTEGRITY), temporary, INTEGRITY)
     _log.info("integrity: %d of %d checks found something", sum(bool(row["cases"]) for row in checks), len(checks))
 
 

@@ -24,7 +24,7 @@ from ehr_attack.figures.maps import FEW
 from ehr_attack.figures.style import SEQUENTIAL, SEQUENTIAL_ON_DARK
 from ehr_attack.headline import headline
 from ehr_attack.paths import TEMPLATE_DIR
-from ehr_attack.schemas import BASES
+from ehr_attack.schemas.susceptibility import BASES
 from ehr_attack.suppression import ALL_BUT_SMALL, SMALL
 
 MEASURES = {

@@ -13,7 +13,7 @@ from ehr_attack.headline import headline
 from ehr_attack.interactive import live_map
 from ehr_attack.page import Image, embed_figure
 from ehr_attack.protocol import DIFFERS, NOT_TOLD, SAME
-from ehr_attack.schemas import OBSERVED_CELLS, POLICIES
+from ehr_attack.schemas.susceptibility import OBSERVED_CELLS, POLICIES
 from ehr_attack.summaries import claims
 
 Tables = Mapping[str, pd.DataFrame]

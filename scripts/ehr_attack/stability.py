@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from ehr_attack.published import rank_agreement
-from ehr_attack.schemas import ALL_CELLS, HOUR_AXIS, SELECTED, STABILITY, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import ALL_CELLS, HOUR_AXIS, SELECTED, VARIABLE_AXIS
+from ehr_attack.schemas.verdicts import STABILITY
 from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.suppression import MINIMUM
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ehr_attack.decisions import fit_decisions, scored_stays
 from ehr_attack.evaluation import held_out_stays, measured
-from ehr_attack.schemas import ALL_STAYS
+from ehr_attack.schemas.evaluation import ALL_STAYS
 
 AGE_BANDS_YEARS = {"under 45": 45, "45 to 64": 65, "65 to 74": 75, "75 to 84": 85, "85 and over": np.inf}
 """Bands by the age at which each ends, exclusive."""

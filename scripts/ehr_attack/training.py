@@ -22,7 +22,7 @@ from ehr_attack.models import build_model, chosen_settings, inputs_of, label_of
 from ehr_attack.models.contract import check_model
 from ehr_attack.preprocessing import Preprocessing
 from ehr_attack.resuming import ResumeFile
-from ehr_attack.schemas import HISTORY, PREDICTIONS
+from ehr_attack.schemas.training import HISTORY, PREDICTIONS
 from ehr_attack.storage import write_frame
 from ehr_attack.variables import Variable
 

@@ -26,7 +26,7 @@ from ehr_attack.errors import UserError
 from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.inputs import model_inputs
 from ehr_attack.resampling import patient_weights, percentile_interval, wider_interval
-from ehr_attack.schemas import TRANSFER
+from ehr_attack.schemas.verdicts import TRANSFER
 from ehr_attack.storage import parquet_batches, read_frame, read_json, write_frame
 from ehr_attack.suppression import MINIMUM, count_text, part_text
 from ehr_attack.variables import Variable

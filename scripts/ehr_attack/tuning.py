@@ -24,7 +24,7 @@ from ehr_attack.errors import UserError
 from ehr_attack.fitting import fit
 from ehr_attack.hyperparameters import SEARCHED
 from ehr_attack.models import chosen_settings
-from ehr_attack.schemas import TRIALS
+from ehr_attack.schemas.training import TRIALS
 from ehr_attack.storage import atomic_path, write_frame, write_json
 from ehr_attack.training import PreparedFold, prepare_fold
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ehr_attack.figures import names
 from ehr_attack.page import Image, embed_figure
-from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICT_WORDS
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICT_WORDS
 from ehr_attack.sections import records
 
 CLAIMS = {

@@ -13,7 +13,7 @@ from ehr_attack.attacks.one_step import perturb_once
 from ehr_attack.attacks.rows import Victims
 from ehr_attack.attacks.space import CellSpace
 from ehr_attack.progress import Progress
-from ehr_attack.schemas import OUTCOMES, PERTURBATIONS
+from ehr_attack.schemas.attacks import OUTCOMES, PERTURBATIONS
 from ehr_attack.storage import write_frame
 
 HOURS, FEATURES = 6, 4

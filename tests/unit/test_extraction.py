@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ehr_attack import schemas
 from ehr_attack.errors import UserError
+from ehr_attack.schemas.cohort import MEASUREMENTS, STAYS
 from mimic3_builder import (
     CREATININE,
     DEFAULT_COHORT,
@@ -42,7 +42,7 @@ def test_a_stay_and_its_measurements_as_the_canonical_tables_have_them(records, 
     stay = records.patient(born="2050-03-01 10:00:00", sex="M").stay(hours=72, died_at_hour=90)
     stay.lab(SODIUM, 140, hour=2.5).charted(HEART_RATE, 80, hour=1).charted(HEART_RATE_CAREVUE, 70, hour=0.25)
     result = extracted(records, tmp_path)
-    for name, schema in (("stays", schemas.STAYS), ("measurements", schemas.MEASUREMENTS)):
+    for name, schema in (("stays", STAYS), ("measurements", MEASUREMENTS)):
         made = pq.read_schema(result.folder / f"{name}.parquet")
         assert (made.names, made.types) == (schema.names, schema.types)
     assert result.stays["source_set"].isna().all()

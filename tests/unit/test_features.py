@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
+from ehr_attack.schemas.cohort import MEASUREMENTS, STAYS, features_schema
 from ehr_attack.storage import write_frame, write_parquet
 from mimic3_builder import INTIME, moment
 
@@ -31,10 +31,10 @@ def write_extract(folder: Path, observable: dict[int, int], rows: list[Measureme
     stays = stays.assign(care_unit="MICU", los_icu_days=3.0, los_hospital_days=4.0, died_in_hospital=False)
     stays = stays.assign(source_set=None)
     paths = {"stays": folder / "stays.parquet", "measurements": folder / "measurements.parquet"}
-    write_frame(stays, paths["stays"], schemas.STAYS)
+    write_frame(stays, paths["stays"], STAYS)
     by_column = list(zip(*rows, strict=True)) or [[], [], [], []]
-    arrays = [pa.array(values, field.type) for values, field in zip(by_column, schemas.MEASUREMENTS, strict=True)]
-    write_parquet(pa.Table.from_arrays(arrays, schema=schemas.MEASUREMENTS), paths["measurements"])
+    arrays = [pa.array(values, field.type) for values, field in zip(by_column, MEASUREMENTS, strict=True)]
+    write_parquet(pa.Table.from_arrays(arrays, schema=MEASUREMENTS), paths["measurements"])
     return paths
 
 
@@ -65,7 +65,7 @@ def test_means_by_hour_with_both_boundaries(tmp_path):
 
 def test_the_table_is_the_canonical_one_with_nan_and_no_nulls(tmp_path):
     table = pq.read_table(built(tmp_path, {1: 48}, [(1, 0.5, "ph", 7.4)]))
-    wanted = schemas.features_schema(NAMES)
+    wanted = features_schema(NAMES)
     assert (table.schema.names, table.schema.types) == (wanted.names, wanted.types)
     assert all(column.null_count == 0 for column in table.columns)
     assert np.isnan(table["sodium"].to_numpy()).all()

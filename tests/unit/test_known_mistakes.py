@@ -33,7 +33,7 @@ from ehr_attack.folds import assign_folds
 from ehr_attack.models import build_model
 from ehr_attack.preprocessing import Preprocessing
 from ehr_attack.progress import Progress
-from ehr_attack.schemas import MEASUREMENTS
+from ehr_attack.schemas.cohort import MEASUREMENTS
 from ehr_attack.storage import write_frame
 from ehr_attack.susceptibility import attack_summary, success_curves
 from ehr_attack.training import split_stays, train_fold

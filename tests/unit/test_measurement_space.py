@@ -5,13 +5,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ehr_attack import schemas
 from ehr_attack.attacks.charted import ChartedRecord
 from ehr_attack.attacks.events import events_of, load_events
 from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.errors import UserError
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
+from ehr_attack.schemas.cohort import MEASUREMENTS
 from ehr_attack.storage import write_parquet
 from record_builder import NAMES, VARIABLES, Cohort, made_up, preprocessing_of, slow_means
 
@@ -208,7 +208,7 @@ def test_events_have_the_hourly_means_of_the_features_table(tmp_path):
         "variable": random.choice([*NAMES, "heart_rate"], rows),
         "value": random.uniform(0.1, 300, rows),
     }
-    write_parquet(pa.table(columns), tmp_path / "measurements.parquet", schemas.MEASUREMENTS)
+    write_parquet(pa.table(columns), tmp_path / "measurements.parquet", MEASUREMENTS)
     stays = {"stay_id": [7, 12, 31, 44], "hours_observable": [6, 3, 8, 6]}
     write_parquet(pa.table(stays), tmp_path / "stays.parquet")
     build_features(
@@ -235,7 +235,7 @@ def test_events_have_the_hourly_means_of_the_features_table(tmp_path):
 
 
 def test_events_of_no_stay_are_empty(tmp_path):
-    write_parquet(schemas.MEASUREMENTS.empty_table(), tmp_path / "measurements.parquet")
+    write_parquet(MEASUREMENTS.empty_table(), tmp_path / "measurements.parquet")
     events = load_events(tmp_path / "measurements.parquet", np.array([5]), np.array([4]), NAMES, 4)
     assert (events.value.shape, events.real.any(), np.isnan(events.means()).all()) == ((1, 1), False, True)
     nobody = np.empty(0, dtype=np.int64)

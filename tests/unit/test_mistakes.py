@@ -12,7 +12,7 @@ from ehr_attack.mistakes.look_ahead import look_ahead_features
 from ehr_attack.mistakes.transposed import TransposedLSTM
 from ehr_attack.models.contract import check_model
 from ehr_attack.models.lstm import LSTMClassifier
-from ehr_attack.schemas import MEASUREMENTS, STAYS
+from ehr_attack.schemas.cohort import MEASUREMENTS, STAYS
 from ehr_attack.storage import write_frame
 from ehr_attack.summaries.mistakes import AGREEMENT, LAST_VARIABLES, RIGHT, TOP_VARIABLES, mistakes_table
 from ehr_attack.training import train_fold

@@ -9,7 +9,7 @@ from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
 from ehr_attack.null_cohort import null_models
 from ehr_attack.null_cohort.shuffling import shuffle_cohort, shuffled_hours
-from ehr_attack.schemas import MEASUREMENTS, STAYS
+from ehr_attack.schemas.cohort import MEASUREMENTS, STAYS
 from ehr_attack.storage import file_digest, read_frame, read_parquet, write_frame
 from verdict_builder import blank
 

@@ -7,7 +7,8 @@ import pytest
 
 from ehr_attack.errors import UserError
 from ehr_attack.null_cohort.shuffling import shuffle_cohort
-from ehr_attack.schemas import ALL_CELLS, CANNOT_TELL, HOUR_AXIS, NOT_SUPPORTED, SELECTED
+from ehr_attack.schemas.susceptibility import ALL_CELLS, HOUR_AXIS, SELECTED
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED
 from ehr_attack.storage import read_frame
 from ehr_attack.synthetic import PLANTED_WEIGHTS, generate
 from ehr_attack.synthetic.severity import FIRST_HOUR, draw_course, draw_liability

@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ehr_attack import findings, page, schemas
+from ehr_attack import findings, page
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import SEQUENTIAL, new_figure, use_style
 from ehr_attack.provenance import provenance
 from ehr_attack.public_config import public_config
+from ehr_attack.schemas.susceptibility import CELLS, HOURS, TRADEOFF, VARIABLES
 from ehr_attack.storage import read_frame, write_csv, write_frame
 from ehr_attack.summaries import mistakes
 from ehr_attack.summaries.claims import LATE_SHARE
@@ -336,11 +337,11 @@ class TestModesWithoutLambda:
     def test_they_have_one_policy_and_one_point_of_the_bargain(self, tmp_path: Path) -> None:
         scenario = MadeUpRun(stays=120, deaths=50, successes={"0_to_1": 60, "1_to_0": 40}, modes=("fmn_l1",), hours=6)
         files = scenario.write(tmp_path / "run")
-        for name, schema in (("cells", schemas.CELLS), ("variables", schemas.VARIABLES), ("hours", schemas.HOURS)):
+        for name, schema in (("cells", CELLS), ("variables", VARIABLES), ("hours", HOURS)):
             path = files.measure("lstm", "fmn_l1", name)
             write_frame(read_frame(path).query("policy == 'selected'"), path, schema)
         path = files.measure("lstm", "fmn_l1", "tradeoff")
-        write_frame(read_frame(path).iloc[[1, 4]].assign(**{"lambda": np.nan}), path, schemas.TRADEOFF)
+        write_frame(read_frame(path).iloc[[1, 4]].assign(**{"lambda": np.nan}), path, TRADEOFF)
         write_tables(files, scenario.profile)
         place_figures(files)
         section = make_report(files).partition('<section id="susceptibility">')[2].partition("</section>")[0]

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ehr_attack.schemas import CELLS, OUTCOMES, VARIABLES
+from ehr_attack.schemas.attacks import OUTCOMES
+from ehr_attack.schemas.susceptibility import CELLS, VARIABLES
 from ehr_attack.screening.description import read_description
 from ehr_attack.screening.flips import Entry, Flip
 from ehr_attack.screening.population import read_population

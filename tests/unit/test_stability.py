@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from ehr_attack.schemas import HOURS, STABILITY, SUMS_BY_MODEL, VARIABLES
+from ehr_attack.schemas.susceptibility import HOURS, SUMS_BY_MODEL, VARIABLES
+from ehr_attack.schemas.verdicts import STABILITY
 from ehr_attack.stability import write_stability
 from ehr_attack.storage import read_frame, read_parquet, write_frame
 from verdict_builder import blank

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehr_attack import schemas
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.published import (
@@ -20,6 +19,8 @@ from ehr_attack.published import (
     published_scores,
     rank_agreement,
 )
+from ehr_attack.schemas.cohort import features_schema
+from ehr_attack.schemas.evaluation import METRICS
 from ehr_attack.storage import read_frame, write_frame, write_json
 from ehr_attack.summaries import agreement, claims, cohort, models, susceptibility
 from ehr_attack.summaries.comparison import comparison_table
@@ -164,7 +165,7 @@ class TestCohort:
         frame.loc[hour == 1, "heart_rate"] = np.nan
         frame.loc[(stay < 4) & (hour == 0), "ph"] = 7.4
         path = tmp_path / "features.parquet"
-        write_frame(frame, path, schemas.features_schema([v.name for v in load_variables()]))
+        write_frame(frame, path, features_schema([v.name for v in load_variables()]))
         table = cohort.missingness_table(path, load_variables()).set_index("variable")
         assert table.loc["heart_rate", ["stays_observed", "hours_percent", "median"]].tolist() == [
             "50",
@@ -182,7 +183,7 @@ class TestModels:
         rows = [("lstm", 1, None, "auroc", 0.8, 0.7, 0.9, 100, 90, sum(deaths))]
         folds = zip(deaths, values, strict=True)
         rows += [("lstm", 1, k, "auroc", v, v - 0.1, v + 0.1, 50, 45, d) for k, (d, v) in enumerate(folds)]
-        return pd.DataFrame(rows, columns=schemas.METRICS.names)
+        return pd.DataFrame(rows, columns=METRICS.names)
 
     def test_pooled_mean_and_folds(self) -> None:
         table = models.metrics_table(self.metrics([20, 12], [0.7, 0.9])).set_index("scope")

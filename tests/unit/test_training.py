@@ -138,7 +138,7 @@ def test_a_device_that_is_not_there_is_refused(cohort):
 def test_tables_of_different_runs_are_not_mixed(tmp_path, cohort):
     import pandas as pd
 
-    from ehr_attack.schemas import FOLDS, STAYS, features_schema
+    from ehr_attack.schemas.cohort import FOLDS, STAYS, features_schema
     from ehr_attack.storage import write_frame
 
     features = pd.DataFrame({"stay_id": [1, 1, 2, 2], "hour": [0, 1, 0, 1]} | {v.name: 1.0 for v in VARIABLES})

@@ -16,7 +16,7 @@ from ehr_attack.cohort_data import CohortData
 from ehr_attack.errors import UserError
 from ehr_attack.feature_tensor import FeatureTensor
 from ehr_attack.preprocessing import Preprocessing
-from ehr_attack.schemas import TRANSFER
+from ehr_attack.schemas.verdicts import TRANSFER
 from ehr_attack.storage import read_frame, read_parquet
 from ehr_attack.transfer import Changes, _rates, correct_and_flipped, selected_changes, write_transfer
 from small_run import VARIABLES, SmallRun

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau, spearmanr
 
 from ehr_attack.resampling import model_weights
-from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
 from ehr_attack.verdicts.question import interval_of
 from ehr_attack.verdicts.rule import Bound, Interval, conclusion, number, verdict_of
 from ehr_attack.verdicts.statistics import (

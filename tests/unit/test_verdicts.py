@@ -10,7 +10,7 @@ from ehr_attack.decisions import fit_decisions
 from ehr_attack.errors import UserError
 from ehr_attack.evaluation import evaluate_predictions
 from ehr_attack.published import published_scores
-from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICTS
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED, VERDICTS
 from ehr_attack.storage import read_frame, read_parquet
 from ehr_attack.summaries.agreement import verdicts_table
 from ehr_attack.variables import LAB, load_variables

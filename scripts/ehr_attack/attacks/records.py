@@ -12,7 +12,7 @@ import pyarrow as pa
 from ehr_attack.attacks.charted import ChangedValues
 from ehr_attack.attacks.queue import left_out
 from ehr_attack.attacks.verification import JudgedRows
-from ehr_attack.schemas import CHANGES, OUTCOMES, PERTURBATIONS
+from ehr_attack.schemas.attacks import CHANGES, OUTCOMES, PERTURBATIONS
 
 OUTCOMES_UNSELECTED = pa.schema([field for field in OUTCOMES if field.name != "selected"])
 """The outcomes of a shard: `selected` is known only when a stay's whole grid is together."""

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ehr_attack.attacks import entry_of
-from ehr_attack.schemas import CHANGES, OUTCOMES, PERTURBATIONS
+from ehr_attack.schemas.attacks import CHANGES, OUTCOMES, PERTURBATIONS
 from ehr_attack.storage import read_parquet, write_parquet
 
 ROW_KEY = ["model", "mode", "seed", "fold", "stay_id", "lambda"]

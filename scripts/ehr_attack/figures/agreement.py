@@ -23,7 +23,7 @@ from ehr_attack.figures.style import (
     small_font,
     use_style,
 )
-from ehr_attack.schemas import HOUR_AXIS, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import HOUR_AXIS, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
 from ehr_attack.suppression import MINIMUM, is_small
 

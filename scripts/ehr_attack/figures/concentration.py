@@ -18,7 +18,7 @@ from ehr_attack.figures.style import (
     why_hidden,
 )
 from ehr_attack.headline import headline
-from ehr_attack.schemas import ALL_CELLS, OBSERVED_CELLS
+from ehr_attack.schemas.susceptibility import ALL_CELLS, OBSERVED_CELLS
 from ehr_attack.suppression import enough, stays_behind
 
 _WIDTHS = {ALL_CELLS: (1.0, "all cells"), OBSERVED_CELLS: (0.45, "observed cells only")}

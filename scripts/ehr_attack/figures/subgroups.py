@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ehr_attack.figures.style import FAINT, MODEL_COLOUR, MUTED, new_figure, say, small_font
-from ehr_attack.schemas import ALL_STAYS
+from ehr_attack.schemas.evaluation import ALL_STAYS
 from ehr_attack.summaries.subgroups import ATTRIBUTE_LABELS, subgroups_table
 
 _PANELS = (

@@ -32,7 +32,7 @@ from ehr_attack.figures.style import (
 from ehr_attack.figures.tradeoff import tradeoff_figure
 from ehr_attack.headline import headline
 from ehr_attack.published import published_ranks
-from ehr_attack.schemas import ALL_CELLS, HOUR_AXIS, OBSERVED_CELLS, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import ALL_CELLS, HOUR_AXIS, OBSERVED_CELLS, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
 from ehr_attack.suppression import MINIMUM, blank_small, enough, is_small, stays_behind, summed_over_few
 from ehr_attack.variables import Variable, load_variables

@@ -10,7 +10,7 @@ import pandas as pd
 from ehr_attack.feature_tensor import load_tensor
 from ehr_attack.features import build_features
 from ehr_attack.preprocessing import carry_forward, interpolate
-from ehr_attack.schemas import features_schema
+from ehr_attack.schemas.cohort import features_schema
 from ehr_attack.storage import read_frame, write_frame
 
 

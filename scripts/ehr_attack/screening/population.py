@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.attacks.selection import successes
-from ehr_attack.schemas import OBSERVED_CELLS, SELECTED
+from ehr_attack.schemas.susceptibility import OBSERVED_CELLS, SELECTED
 from ehr_attack.screening.description import RunDescription
 from ehr_attack.screening.flips import Flip
 from ehr_attack.storage import read_parquet

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ehr_attack.schemas import CANNOT_TELL
+from ehr_attack.schemas.verdicts import CANNOT_TELL
 from ehr_attack.storage import read_frame, write_csv
 from ehr_attack.suppression import MINIMUM, blank_small, count_text, is_small
 

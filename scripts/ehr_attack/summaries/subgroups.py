@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ehr_attack.schemas import ALL_STAYS
+from ehr_attack.schemas.evaluation import ALL_STAYS
 from ehr_attack.suppression import MINIMUM, WITHHELD, partition_texts
 
 METRICS = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ehr_attack.schemas import ALL_CELLS, BASES, POLICIES, SELECTED
+from ehr_attack.schemas.susceptibility import ALL_CELLS, BASES, POLICIES, SELECTED
 from ehr_attack.storage import read_frame, write_csv
 from ehr_attack.suppression import (
     MINIMUM,

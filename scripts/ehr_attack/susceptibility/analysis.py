@@ -9,9 +9,8 @@ import pandas as pd
 
 from ehr_attack.attacks import is_baseline
 from ehr_attack.resampling import ModelDraws
-from ehr_attack.schemas import (
-    ATTACK_CURVES,
-    ATTACK_SUMMARY,
+from ehr_attack.schemas.summaries import ATTACK_CURVES, ATTACK_SUMMARY
+from ehr_attack.schemas.susceptibility import (
     CELLS,
     HOUR_AXIS,
     HOURS,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ehr_attack.schemas import OBSERVED_CELLS
+from ehr_attack.schemas.susceptibility import OBSERVED_CELLS
 from ehr_attack.susceptibility.quantiles import upper_quantiles
 
 MINIMUM_STAYS = 10

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ehr_attack.schemas import ALL_CELLS, BASES, OBSERVED_CELLS, SELECTED
+from ehr_attack.schemas.susceptibility import ALL_CELLS, BASES, OBSERVED_CELLS, SELECTED
 from ehr_attack.susceptibility.design import Design, Weights
 from ehr_attack.susceptibility.measures import (
     CellMeasures,

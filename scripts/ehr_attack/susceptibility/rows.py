@@ -10,7 +10,7 @@ import pandas as pd
 
 from ehr_attack.attacks.selection import successes
 from ehr_attack.errors import UserError
-from ehr_attack.schemas import ALL_LAMBDAS, FIXED, POLICIES, SELECTED
+from ehr_attack.schemas.susceptibility import ALL_LAMBDAS, FIXED, POLICIES, SELECTED
 from ehr_attack.storage import read_frame
 from ehr_attack.susceptibility.success import DIRECTIONS
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ehr_attack.attacks.selection import successes
-from ehr_attack.schemas import TRADEOFF
+from ehr_attack.schemas.susceptibility import TRADEOFF
 
 DIRECTIONS = ("0_to_1", "1_to_0")
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.resampling import INTERVAL_PERCENTILES, m_out_of_n_interval, percentile_interval
-from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, VARIABLE_AXIS
 from ehr_attack.susceptibility.design import Design, Weights
 from ehr_attack.susceptibility.measures import MEASURED_SHARE, MINIMUM_STAYS, CellMeasures
 from ehr_attack.susceptibility.measuring import Key

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ehr_attack.schemas import HOUR_AXIS, MODELS_TOO, SELECTED, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import HOUR_AXIS, MODELS_TOO, SELECTED, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
 from ehr_attack.susceptibility.measures import MEASURED_SHARE
 

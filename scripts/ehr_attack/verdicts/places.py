@@ -7,7 +7,7 @@ import numpy as np
 
 from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.published import published_scores
-from ehr_attack.schemas import BASES, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import BASES, VARIABLE_AXIS
 from ehr_attack.variables import LAB, VITAL, Variable
 from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned
 from ehr_attack.verdicts.hindrances import too_few_above_zero, too_little

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ehr_attack.resampling import percentile_interval
-from ehr_attack.schemas import CANNOT_TELL
+from ehr_attack.schemas.verdicts import CANNOT_TELL
 from ehr_attack.suppression import MINIMUM
 from ehr_attack.verdicts.rule import Bound, Interval, conclusion, number, verdict_of
 

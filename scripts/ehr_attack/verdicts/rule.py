@@ -12,7 +12,7 @@ distance from that bound that would matter (`relevant`). The claim is
 import math
 from dataclasses import dataclass
 
-from ehr_attack.schemas import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ehr_attack.schemas import VERDICTS
+from ehr_attack.schemas.verdicts import VERDICTS
 from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.variables import Variable
 from ehr_attack.verdicts.cell_means import read_cell_means

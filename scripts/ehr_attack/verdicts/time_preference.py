@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ehr_attack.figures.names import DIRECTIONS
-from ehr_attack.schemas import BASES, HOUR_AXIS
+from ehr_attack.schemas.susceptibility import BASES, HOUR_AXIS
 from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned
 from ehr_attack.verdicts.hindrances import too_few_above_zero, unmeasured
 from ehr_attack.verdicts.question import Question, interval_of
