@@ -65,11 +65,13 @@ class Disturbed:
 
 
 def result_files(results: Path) -> dict[str, bytes]:
-    """Every result below a folder: what no log is and has no hidden name."""
+    """Every result below a folder: what is no log and no benchmark of a job, and has no hidden name."""
     files = sorted(path for path in results.rglob("*") if path.is_file())
     named = {path.relative_to(results).as_posix(): path for path in files}
     return {
-        name: path.read_bytes() for name, path in named.items() if not name.startswith("logs/") and "/." not in name
+        name: path.read_bytes()
+        for name, path in named.items()
+        if not name.startswith(("logs/", "benchmarks/")) and "/." not in name
     }
 
 

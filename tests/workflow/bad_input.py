@@ -145,7 +145,7 @@ def _mounted(folder: Path, options: str) -> Iterator[None]:
 
 
 def files_below(folder: Path) -> dict[str, tuple[int, int]]:
-    """Time stamp and size of every file below `folder` but the logs and records of jobs, by path."""
-    told = ("logs", "provenance")
+    """Time stamp and size of every file below `folder` but the logs, benchmarks and records of jobs, by path."""
+    told = ("logs", "benchmarks", "provenance")
     files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name not in told]
     return {path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}

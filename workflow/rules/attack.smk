@@ -20,6 +20,8 @@ rule attack:
         changes=f"{ATTACK_DIR}/shards/{{shard}}/changes.parquet",
     log:
         f"{R}/logs/attack_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}_shard_{{shard}}.log",
+    benchmark:
+        f"{R}/benchmarks/attack_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}_shard_{{shard}}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -38,7 +40,8 @@ rule attack:
             modules=[models.module_of(ARCHITECTURES[wildcards.model]), attacks.module_of(MODE_NAMES[wildcards.mode])],
         ),
     message:
-        "Attacking {wildcards.model} with {wildcards.mode}, seed {wildcards.seed}, fold {wildcards.fold}"
+        "Looking for small changes that flip {wildcards.model} (attack {wildcards.mode}, seed {wildcards.seed}, "
+        "fold {wildcards.fold}, shard {wildcards.shard})"
     script:
         "../../scripts/attack.py"
 
@@ -54,8 +57,11 @@ rule merge_attack:
         changes=f"{ATTACK_DIR}/changes.parquet",
     log:
         f"{R}/logs/merge_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}.log",
+    benchmark:
+        f"{R}/benchmarks/merge_{{model}}_{{mode}}_seed_{{seed}}_fold_{{fold}}.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -65,6 +71,6 @@ rule merge_attack:
         weight=C["susceptibility"]["weight"],
         code=code("merge_attack.py"),
     message:
-        "Merging the attacks of {wildcards.mode} on {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
+        "Putting together the attacks of {wildcards.mode} on {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
     script:
         "../../scripts/merge_attack.py"

@@ -17,6 +17,8 @@ rule audit:
         integrity=f"{R}/audit/integrity.parquet",
     log:
         f"{R}/logs/audit.log",
+    benchmark:
+        f"{R}/benchmarks/audit.tsv"
     conda:
         "../../envs/extract.yaml"
     threads: 2
@@ -42,6 +44,6 @@ rule audit:
             ],
         ),
     message:
-        "Auditing item ids and tables"
+        "Checking what each item id holds, and whether the tables are whole and sound"
     script:
         "../../scripts/audit.py"

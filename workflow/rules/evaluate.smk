@@ -19,8 +19,11 @@ rule evaluate:
         curves=f"{R}/models/{{model}}/curves.parquet",
     log:
         f"{R}/logs/evaluate_{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate_{{model}}.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
@@ -28,6 +31,6 @@ rule evaluate:
         resamples=C["susceptibility"]["bootstrap"],
         code=code("evaluate.py"),
     message:
-        "Evaluating {wildcards.model} on held-out patients"
+        "Measuring how well {wildcards.model} predicts death, on held-out patients"
     script:
         "../../scripts/evaluate.py"

@@ -31,6 +31,8 @@ rule stage:
         f"{R}/extract/staged/{{table}}.rows.json",
     log:
         f"{R}/logs/stage_{{table}}.log",
+    benchmark:
+        f"{R}/benchmarks/stage_{{table}}.tsv"
     wildcard_constraints:
         table="|".join(STAGED_TABLES),
     conda:
@@ -50,7 +52,7 @@ rule stage:
             files=[sql_file(SOURCE.sql_dir, load_shape(TABLE_KIND).views(wildcards.table))],
         ),
     message:
-        "Reading table {wildcards.table}"
+        "Reading the source table {wildcards.table}"
     script:
         "../../scripts/stage.py"
 
@@ -66,6 +68,8 @@ rule extract:
         flow=f"{R}/extract/cohort_flow.json",
     log:
         f"{R}/logs/extract.log",
+    benchmark:
+        f"{R}/benchmarks/extract.tsv"
     conda:
         "../../envs/extract.yaml"
     threads: 2
@@ -80,6 +84,6 @@ rule extract:
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
         code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),
     message:
-        "Choosing the cohort and its measurements"
+        "Choosing the ICU stays of the cohort, and their measurements"
     script:
         "../../scripts/extract.py"

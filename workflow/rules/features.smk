@@ -13,8 +13,11 @@ rule features:
         f"{R}/features/features.parquet",
     log:
         f"{R}/logs/features.log",
+    benchmark:
+        f"{R}/benchmarks/features.tsv"
     conda:
         "../../envs/extract.yaml"
+    threads: 1
     resources:
         mem_mb=growing(C["source"]["memory_mb"]),
         runtime=60,
@@ -23,6 +26,6 @@ rule features:
         window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
         code=code("features.py", files=[SQL_DIR / "common" / "features.sql"]),
     message:
-        "Building hourly features"
+        "Averaging the measurements of each hour"
     script:
         "../../scripts/features.py"

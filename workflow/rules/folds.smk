@@ -12,8 +12,11 @@ rule folds:
         f"{R}/folds/folds.parquet",
     log:
         f"{R}/logs/folds.log",
+    benchmark:
+        f"{R}/benchmarks/folds.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=10,

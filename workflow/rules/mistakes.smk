@@ -28,6 +28,8 @@ rule look_ahead_extract:
         flow=f"{R}/mistakes/look_ahead/cohort_flow.json",
     log:
         f"{R}/logs/look_ahead_extract.log",
+    benchmark:
+        f"{R}/benchmarks/look_ahead_extract.tsv"
     conda:
         "../../envs/extract.yaml"
     threads: 2
@@ -57,8 +59,11 @@ rule look_ahead_features:
         LOOK_AHEAD_FEATURES,
     log:
         f"{R}/logs/look_ahead_features.log",
+    benchmark:
+        f"{R}/benchmarks/look_ahead_features.tsv"
     conda:
         "../../envs/extract.yaml"
+    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
@@ -86,8 +91,11 @@ rule audit_of_mistakes:
         expand(f"{R}/tables/{{stem}}.csv", stem=names.MISTAKE_TABLES),
     log:
         f"{R}/logs/audit_of_mistakes.log",
+    benchmark:
+        f"{R}/benchmarks/audit_of_mistakes.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -108,8 +116,11 @@ rule plot_mistakes:
         [drawn("figures", stem, category="Mistakes made on purpose", figure=stem) for stem in names.MISTAKE_FIGURES],
     log:
         f"{R}/logs/plot_mistakes.log",
+    benchmark:
+        f"{R}/benchmarks/plot_mistakes.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,

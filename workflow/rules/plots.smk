@@ -39,8 +39,11 @@ rule plot_cohort:
         [drawn("figures", stem, category="Cohort", figure=stem) for stem in names.COHORT_FIGURES],
     log:
         f"{R}/logs/plot_cohort.log",
+    benchmark:
+        f"{R}/benchmarks/plot_cohort.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -48,7 +51,7 @@ rule plot_cohort:
         plots=block("plots"),
         code=code("plot_cohort.py"),
     message:
-        "Drawing the cohort flow"
+        "Drawing which stays were excluded, and why"
     script:
         "../../scripts/plot_cohort.py"
 
@@ -66,8 +69,11 @@ rule plot_model:
         ],
     log:
         f"{R}/logs/plot_{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/plot_{{model}}.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -75,7 +81,7 @@ rule plot_model:
         plots=block("plots"),
         code=code("plot_model.py"),
     message:
-        "Drawing {wildcards.model}"
+        "Drawing how {wildcards.model} learnt and how well it predicts"
     script:
         "../../scripts/plot_model.py"
 
@@ -90,8 +96,11 @@ rule plot_tuning:
         ],
     log:
         f"{R}/logs/plot_tuning_{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/plot_tuning_{{model}}.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -126,8 +135,11 @@ rule plot_attack:
         ],
     log:
         f"{R}/logs/plot_{{model}}_{{mode}}.log",
+    benchmark:
+        f"{R}/benchmarks/plot_{{model}}_{{mode}}.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -136,7 +148,7 @@ rule plot_attack:
         plots=block("plots"),
         code=code("plot_attack.py", files=[DATA_DIR / "published_susceptibility.csv"]),
     message:
-        "Drawing the susceptibility of {wildcards.model} to {wildcards.mode}"
+        "Drawing where small changes flip {wildcards.model} (attack {wildcards.mode})"
     script:
         "../../scripts/plot_attack.py"
 
@@ -149,8 +161,11 @@ rule plot_agreement:
         [drawn("figures", stem, category="Agreement", figure=stem) for stem in names.AGREEMENT_FIGURES],
     log:
         f"{R}/logs/plot_agreement.log",
+    benchmark:
+        f"{R}/benchmarks/plot_agreement.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -172,8 +187,11 @@ rule plot_patients:
         [f"{R}/private/{stem}.{format}" for stem in names.patient_figures("{model}", "{mode}") for format in FORMATS],
     log:
         f"{R}/logs/plot_patients_{{model}}_{{mode}}.log",
+    benchmark:
+        f"{R}/benchmarks/plot_patients_{{model}}_{{mode}}.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=30,
@@ -182,6 +200,6 @@ rule plot_patients:
         plots=block("plots"),
         code=code("plot_patients.py"),
     message:
-        "Drawing example patients of {wildcards.mode} on {wildcards.model}"
+        "Drawing single patients for whom {wildcards.model} flips (attack {wildcards.mode})"
     script:
         "../../scripts/plot_patients.py"

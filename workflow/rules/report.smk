@@ -23,8 +23,11 @@ rule report:
         f"{R}/report/index.html",
     log:
         f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/benchmarks/report.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=10,
@@ -36,6 +39,6 @@ rule report:
         },
         code=code("report.py", files=sorted(TEMPLATE_DIR.glob("report*"))),
     message:
-        "Writing {output}"
+        "Writing the report, {output}"
     script:
         "../../scripts/report.py"

@@ -31,8 +31,11 @@ rule describe_run:
         f"{R}/{screening.RUN_FILE}",
     log:
         f"{R}/logs/describe_run.log",
+    benchmark:
+        f"{R}/benchmarks/describe_run.tsv"
     conda:
         "../../envs/extract.yaml"
+    threads: 1
     resources:
         mem_mb=growing(500),
         runtime=5,
@@ -40,6 +43,6 @@ rule describe_run:
         description=RUN_DESCRIPTION,
         code=code("describe_run.py"),
     message:
-        "Describing the run for screening"
+        "Describing the run, for screening with its models"
     script:
         "../../scripts/describe_run.py"

@@ -16,8 +16,11 @@ rule synthetic:
         list(SYNTHETIC_FILES.values()),
     log:
         f"{R}/logs/synthetic.log",
+    benchmark:
+        f"{R}/benchmarks/synthetic.tsv"
     conda:
         "../../envs/extract.yaml"
+    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=30,

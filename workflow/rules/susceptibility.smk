@@ -24,8 +24,11 @@ rule susceptibility:
         summary=f"{SUSCEPTIBILITY_DIR}/summary.parquet",
     log:
         f"{R}/logs/susceptibility_{{model}}_{{mode}}.log",
+    benchmark:
+        f"{R}/benchmarks/susceptibility_{{model}}_{{mode}}.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
@@ -35,6 +38,6 @@ rule susceptibility:
         resamples=C["susceptibility"]["bootstrap"],
         code=code("susceptibility.py"),
     message:
-        "Measuring susceptibility of {wildcards.model} to {wildcards.mode}"
+        "Measuring in which variables and hours small changes flip {wildcards.model} (attack {wildcards.mode})"
     script:
         "../../scripts/susceptibility.py"

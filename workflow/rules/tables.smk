@@ -29,8 +29,11 @@ rule tables:
         [tabled(stem) for stem in names.all_tables(MODELS, MAPPED_MODES)],
     log:
         f"{R}/logs/tables.log",
+    benchmark:
+        f"{R}/benchmarks/tables.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -40,6 +43,6 @@ rule tables:
         protocol=protocol_config(C),
         code=code("tables.py", files=[*sorted(DATA_DIR.glob("published_*.csv")), PROTOCOL_FILE]),
     message:
-        "Writing tables"
+        "Writing the tables of the report"
     script:
         "../../scripts/tables.py"

@@ -14,6 +14,8 @@ rule tune:
         trials=f"{FOLD_DIR}/trials.parquet",
     log:
         f"{R}/logs/tune_{{model}}_seed_{{seed}}_fold_{{fold}}.log",
+    benchmark:
+        f"{R}/benchmarks/tune_{{model}}_seed_{{seed}}_fold_{{fold}}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -29,7 +31,7 @@ rule tune:
         train=training_settings,
         code=lambda wildcards: code("tune.py", modules=[models.module_of(ARCHITECTURES[wildcards.model])]),
     message:
-        "Searching hyperparameters of {wildcards.model}, seed {wildcards.seed}, fold {wildcards.fold}"
+        "Searching good settings to train {wildcards.model} with, seed {wildcards.seed}, fold {wildcards.fold}"
     script:
         "../../scripts/tune.py"
 
@@ -45,6 +47,8 @@ rule train:
         predictions=f"{FOLD_DIR}/predictions.parquet",
     log:
         f"{R}/logs/train_{{model}}_seed_{{seed}}_fold_{{fold}}.log",
+    benchmark:
+        f"{R}/benchmarks/train_{{model}}_seed_{{seed}}_fold_{{fold}}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1

@@ -22,8 +22,11 @@ rule null_cohort:
         measurements=f"{NULL_DIR}/measurements.parquet",
     log:
         f"{R}/logs/null_cohort.log",
+    benchmark:
+        f"{R}/benchmarks/null_cohort.tsv"
     conda:
         "../../envs/extract.yaml"
+    threads: 1
     resources:
         mem_mb=growing(C["source"]["memory_mb"]),
         runtime=60,
@@ -35,7 +38,7 @@ rule null_cohort:
             files=[SQL_DIR / "common" / name for name in ("features.sql", "shuffled_measurements.sql")],
         ),
     message:
-        "Putting the hours of each stay in random order"
+        "Putting the hours of each stay in random order, to compare with"
     script:
         "../../scripts/null_cohort.py"
 
@@ -57,8 +60,11 @@ rule verdicts:
         f"{R}/susceptibility/verdicts.parquet",
     log:
         f"{R}/logs/verdicts.log",
+    benchmark:
+        f"{R}/benchmarks/verdicts.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
@@ -83,15 +89,18 @@ rule stability:
         f"{R}/susceptibility/stability.parquet",
     log:
         f"{R}/logs/stability.log",
+    benchmark:
+        f"{R}/benchmarks/stability.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
     params:
         code=code("stability.py"),
     message:
-        "Comparing susceptibility between folds, seeds, models and attacks"
+        "Comparing where changes flip between folds, seeds, models and attacks"
     script:
         "../../scripts/stability.py"
 
@@ -109,6 +118,8 @@ rule transfer:
         f"{R}/susceptibility/transfer.parquet",
     log:
         f"{R}/logs/transfer.log",
+    benchmark:
+        f"{R}/benchmarks/transfer.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
