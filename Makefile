@@ -96,6 +96,10 @@ attacks-physionet2012: $(VENV)/.installed-run  ## every attack mode on PhysioNet
 data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (SETS="a b c") into data/physionet2012; resumes
 	$(BIN)/ehr-attack download-physionet2012 --sets $(SETS) --to $(or $(PHYSIONET2012_DIR),$(PHYSIONET2012_DATA))
 
+.PHONY: docs
+docs: $(VENV)/.installed-run  ## make the reference of the config's keys anew, from their schema: docs/config.md
+	$(BIN)/ehr-attack config > docs/config.md.new && mv docs/config.md.new docs/config.md
+
 .PHONY: estimate
 estimate: $(VENV)/.installed-run  ## what a run will cost, from a short calibration (PRESET=...)
 	$(BIN)/ehr-attack estimate $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)

@@ -11,16 +11,25 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
+# As a module of another workflow, `workflow.basedir` is the folder of that one.
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+if not HERE.is_dir():
+    sys.exit(
+        "ehr-attack: its library lies beside its Snakefile, and Snakemake fetches only the latter from a git server. "
+        'Clone the repository, and write `snakefile: "<folder of the clone>/Snakefile"`.'
+    )
 # The library beside this file, here and in every job: never one that happens to be installed.
-LIBRARY = f"{workflow.basedir}/scripts"
+LIBRARY = f"{HERE}/scripts"
 sys.path.insert(0, LIBRARY)
 
 from ehr_attack import runtime
 from ehr_attack.config import read_config_file
 
 STARTED = time.time()
-# Under `--directory`, a config.yaml there wins over the project's own.
-CONFIG_DIR = "." if Path("config.yaml").exists() else workflow.basedir
+# Under `--directory`, a config.yaml there wins over the project's own. That of a workflow that uses this one as a module
+# does not; Snakemake reads none where the module is given its `config:`.
+IS_MODULE = HERE != Path(workflow.basedir)
+CONFIG_DIR = HERE if IS_MODULE or not Path("config.yaml").exists() else "."
 
 runtime.import_in_jobs(LIBRARY)
 runtime.set_verbosity(workflow.output_settings.verbose)

@@ -42,6 +42,9 @@ COMMANDS = {
     "verify": Command(
         "ehr_attack.lineage.verify_command", "hash the results of a run again: what was changed by hand, what is stale"
     ),
+    "config": Command(
+        "ehr_attack.config_reference", "every key of config.yaml: its meaning, allowed values and default"
+    ),
     "load-postgres": Command("ehr_attack.postgres_loading", "fill a PostgreSQL database from a folder of CSV tables"),
 }
 
@@ -51,6 +54,7 @@ _EXAMPLES = """examples:
   ehr-attack predict --run results/demo --all-held-out             # what the models say of the run's own stays
   ehr-attack screen --run results/demo --records new.parquet       # which entries of new records would flip them
   ehr-attack verify results/synthetic                              # are these results what the jobs wrote?
+  ehr-attack config                                                # what may stand in config.yaml
   ehr-attack download-physionet2012                                # set A, 4,000 stays, to data/physionet2012
   ehr-attack load-postgres --from tables --schema mimiciii         # CSV tables of MIMIC-III to a PostgreSQL server
 

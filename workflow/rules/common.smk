@@ -30,13 +30,12 @@ with runtime.clear_errors():
     models.check_found(C["training"]["models"])
     attacks.check_found(C["attack"]["modes"])
 
-ENVS = f"{workflow.basedir}/envs"
 READ_BY_MODULE = {
     "variables": [VARIABLES_FILE],
     "attacks/feasibility": [RELATIONS_FILE],
     "attacks/gradients/fused": KERNEL_FILES,
 }
-SCRIPTS = Path(workflow.basedir) / "scripts"
+SCRIPTS = Path(LIBRARY)
 TABLE_KIND = table_kind(C)
 SOURCE = SOURCES[TABLE_KIND]
 VARIABLES = {"profile": C["source"]["profile"], "kind": TABLE_KIND}
@@ -116,7 +115,8 @@ def source_table(wildcards):
         return []
     if KIND == "synthetic":
         return SYNTHETIC_FILES[wildcards.table]
-    return ancient(str(EXTERNAL_TABLES[wildcards.table]))
+    # `local`: it lies where the config says, also when a workflow that uses this one puts a `prefix:` before all paths.
+    return local(ancient(str(EXTERNAL_TABLES[wildcards.table])))
 
 
 def source_digest(wildcards):
