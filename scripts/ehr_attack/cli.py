@@ -45,6 +45,9 @@ COMMANDS = {
     "config": Command(
         "ehr_attack.config_reference", "every key of config.yaml: its meaning, allowed values and default"
     ),
+    "publish": Command(
+        "ehr_attack.publishing.command", "the results of a run as a page of text with small figures, aggregates only"
+    ),
     "load-postgres": Command("ehr_attack.postgres_loading", "fill a PostgreSQL database from a folder of CSV tables"),
 }
 
@@ -55,6 +58,7 @@ _EXAMPLES = """examples:
   ehr-attack screen --run results/demo --records new.parquet       # which entries of new records would flip them
   ehr-attack verify results/synthetic                              # are these results what the jobs wrote?
   ehr-attack config                                                # what may stand in config.yaml
+  ehr-attack publish results/demo --to demo.md                     # tables and small figures, to keep with the code
   ehr-attack download-physionet2012                                # set A, 4,000 stays, to data/physionet2012
   ehr-attack load-postgres --from tables --schema mimiciii         # CSV tables of MIMIC-III to a PostgreSQL server
 
