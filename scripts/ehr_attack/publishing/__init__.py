@@ -1,1 +1,1 @@
-"""The results of a run as a page of text that can be kept with the code: aggregates only, every number from its tables."""
+"""The results of a run as a page of text to keep with the code: aggregates only, every number from its tables."""

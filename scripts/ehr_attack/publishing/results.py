@@ -109,7 +109,7 @@ def _model_rows(table: pd.DataFrame, models: Sequence[str]) -> list[dict[str, An
 
 
 def _variable_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a variable that is among the first MOST_VARIABLES in some direction, over all cells; its ranks everywhere."""
+    """A row a variable that is among the first MOST_VARIABLES in some direction, over all cells: all its ranks."""
     ranks = {
         (row["variable"], row["direction"], row["basis"]): row
         for basis in BASES
