@@ -1,11 +1,13 @@
 """What may happen to a run underneath: its processes are killed, the disk is full, a file cannot be read.
 
-Each strikes a running snakemake at a random moment (of a seeded generator) and is over when it returns, so that the
-documented recovery, `snakemake --unlock` and then `snakemake` again, is all that is left to do.
+Each strikes a running snakemake at a random moment (of a seeded generator, between nothing and half of what a whole run
+takes here) and is over when it returns, so that the documented recovery, `snakemake --unlock` and then `snakemake`
+again, is all that is left to do.
 """
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -16,19 +18,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ehr_attack.lineage.verifying import verify
+
 _ROOM_KB, _TIGHT_KB = 4_000_000, 24
-_FAILS_WITHIN_SECONDS = 120
+_TEMPORARY = re.compile(r"^\.|\.tmp$|^tmp")
 # Permissions mean nothing to root: it is run without the two capabilities that pass them by.
 _OBEYING = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 
 
 @dataclass(frozen=True)
 class Disturbed:
-    """A project in a folder of the file system of its own that is mounted at `disk`, and where its results go."""
+    """A project in a folder of the file system of its own that is mounted at `disk`, and where its results go.
+
+    seconds: what a whole run took, undisturbed, on this machine; arguments: of every call of snakemake; sources: a
+    folder of tables that the run reads from outside of its results, if any.
+    """
 
     disk: Path
     folder: Path
     results: Path
+    seconds: float
+    arguments: tuple[str, ...] = ()
+    sources: Path | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds until a run that has not ended is taken for one that never will."""
+        return 120 + 10 * self.seconds
 
     @property
     def log_file(self) -> Path:
@@ -38,7 +54,7 @@ class Disturbed:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Snakemake at work, in a process group of its own; what it prints goes to `run.log`."""
         obeying = _OBEYING if os.geteuid() == 0 else ()
-        command = [*obeying, sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        command = [*obeying, sys.executable, "-m", "snakemake", "--cores", "2", *self.arguments, *arguments]
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -52,26 +68,28 @@ class Disturbed:
     def recover(self) -> subprocess.Popen[bytes]:
         """The documented recovery: unlock, and run again."""
         unlocked = self.start("--unlock")
-        assert unlocked.wait(timeout=120) == 0, self.log()[-2000:]
+        assert unlocked.wait(timeout=self.patience) == 0, self.log()[-2000:]
         return self.start()
 
     def log(self) -> str:
         """All that was printed so far."""
         return self.log_file.read_text(errors="replace")
 
-    def files(self) -> dict[str, bytes]:
-        """The results by name, without logs and what is hidden."""
-        return result_files(self.results)
+    def leftovers(self) -> list[str]:
+        """Locks, marks of unfinished jobs, and hidden or temporary files among the results."""
+        found = [path for path in self.results.rglob("*") if _TEMPORARY.search(path.name)]
+        for folder in ("locks", "incomplete"):
+            found += [path for path in (self.folder / ".snakemake" / folder).rglob("*") if path.is_file()]
+        return [path.relative_to(self.folder).as_posix() for path in sorted(found)]
 
 
 def result_files(results: Path) -> dict[str, bytes]:
-    """Every result below a folder: what is no log and no benchmark of a job, and has no hidden name."""
-    files = sorted(path for path in results.rglob("*") if path.is_file())
-    named = {path.relative_to(results).as_posix(): path for path in files}
+    """Every file below a folder of results, by name; without logs and benchmarks, which tell times."""
+    files = {path.relative_to(results): path for path in sorted(results.rglob("*")) if path.is_file()}
     return {
-        name: path.read_bytes()
-        for name, path in named.items()
-        if not name.startswith(("logs/", "benchmarks/")) and "/." not in name
+        name.as_posix(): path.read_bytes()
+        for name, path in files.items()
+        if name.parts[0] not in ("logs", "benchmarks")
     }
 
 
@@ -89,17 +107,17 @@ def own_file_system(folder: Path) -> Iterator[bool]:
 
 
 def kill_snakemake(run: subprocess.Popen[bytes], _: Disturbed, __: random.Random) -> None:
-    """Its jobs go on by themselves, for a while beside those of the next run."""
+    """Its jobs are left to themselves."""
     run.kill()
     run.wait()
 
 
-def kill_worker(run: subprocess.Popen[bytes], _: Disturbed, chance: random.Random) -> None:
+def kill_worker(run: subprocess.Popen[bytes], disturbed: Disturbed, chance: random.Random) -> None:
     """One job, or the process that runs it."""
     below = _descendants(run.pid)
     if below:
         _kill(chance.choice(below))
-    _wait(run)
+    _wait(run, disturbed)
 
 
 def kill_everything(run: subprocess.Popen[bytes], _: Disturbed, __: random.Random) -> None:
@@ -112,19 +130,20 @@ def fill_disk(run: subprocess.Popen[bytes], disturbed: Disturbed, _: random.Rand
     """Next to no room is left until snakemake has given up."""
     used_kb = shutil.disk_usage(disturbed.disk).used // 1024
     with _remounted(disturbed.disk, used_kb + _TIGHT_KB):
-        _wait(run)
+        _wait(run, disturbed)
 
 
 def hide_file(run: subprocess.Popen[bytes], disturbed: Disturbed, chance: random.Random) -> None:
-    """A result that is there may not be read until snakemake has given up or done without it."""
-    there = [path for path in sorted(disturbed.results.rglob("*")) if path.is_file() and path.suffix != ".log"]
+    """A table of the source, or a result, may not be read until snakemake has given up or done without it."""
+    folders = [folder for folder in (disturbed.sources, disturbed.results) if folder is not None]
+    there = [path for path in sorted(chance.choice(folders).rglob("*")) if path.is_file() and path.suffix != ".log"]
     if not there:
         return kill_everything(run, disturbed, chance)
     hidden = chance.choice(there)
     mode = hidden.stat().st_mode
     hidden.chmod(0)
     try:
-        _wait(run)
+        _wait(run, disturbed)
     finally:
         if hidden.exists():
             hidden.chmod(mode)
@@ -137,36 +156,50 @@ STRIKES: dict[str, Strike] = {
 }
 
 
-def disturb(disturbed: Disturbed, strikes: list[str], seed: int, whole_run_seconds: float) -> list[str]:
-    """Run to the end through all `strikes`, one after the other; returns what struck when, in words.
+def disturb(disturbed: Disturbed, seed: int) -> list[str]:
+    """Run to the end through all STRIKES, one after the other in random order; returns what struck when, in words.
 
     A run that ends before its strike was undisturbed: the next one begins from nothing.
     """
     chance, told = random.Random(seed), []
     run = disturbed.start()
-    for name in strikes:
-        delay = chance.uniform(1.0, whole_run_seconds)
+    for name in chance.sample(list(STRIKES), len(STRIKES)):
+        delay = chance.uniform(0.02, 0.5) * disturbed.seconds
+        sooner = chance.uniform(0.02, 0.25) * disturbed.seconds
         try:
             status = run.wait(timeout=delay)
-            assert status == 0, f"after {told}: {disturbed.log()[-2000:]}"
+            assert status == 0, f"after {told}: {disturbed.log()[-3000:]}"
             told.append(f"nothing in {delay:.1f} s")
             # Not --forceall: of a forced run that is killed, only what the last results lack is made again.
             shutil.rmtree(disturbed.results)
             run = disturbed.start()
-            time.sleep(chance.uniform(1.0, delay / 2))
+            time.sleep(sooner)
         except subprocess.TimeoutExpired:
             pass
         STRIKES[name](run, disturbed, chance)
         told.append(f"{name} after {delay:.1f} s, exit {run.returncode}")
         run = disturbed.recover()
-    status = run.wait(timeout=600)
+    status = run.wait(timeout=disturbed.patience)
     assert status == 0, f"after {told}: {disturbed.log()[-3000:]}"
     return told
 
 
-def _wait(run: subprocess.Popen[bytes]) -> None:
+def assert_nothing_is_amiss(disturbed: Disturbed, undisturbed: Path, told: list[str]) -> None:
+    """The results are those of an undisturbed run to the byte, and nothing else is left.
+
+    undisturbed: its results; told: what `disturb` returned.
+    """
+    expected, found = result_files(undisturbed), result_files(disturbed.results)
+    assert disturbed.leftovers() == [], told
+    assert found.keys() == expected.keys(), told
+    assert [name for name in expected if found[name] != expected[name]] == [], told
+    assert verify(disturbed.results, disturbed.folder) == [], told
+    assert "Traceback" not in disturbed.log(), told
+
+
+def _wait(run: subprocess.Popen[bytes], disturbed: Disturbed) -> None:
     try:
-        run.wait(timeout=_FAILS_WITHIN_SECONDS)
+        run.wait(timeout=disturbed.patience)
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
