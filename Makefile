@@ -97,8 +97,9 @@ data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (
 	$(BIN)/ehr-attack download-physionet2012 --sets $(SETS) --to $(or $(PHYSIONET2012_DIR),$(PHYSIONET2012_DATA))
 
 .PHONY: docs
-docs: $(VENV)/.installed-run  ## make the reference of the config's keys anew, from their schema: docs/config.md
+docs: $(VENV)/.installed-run  ## make anew what is made from the code: docs/config.md (keys of config.yaml), the rule graph in README.md
 	$(BIN)/ehr-attack config > docs/config.md.new && mv docs/config.md.new docs/config.md
+	$(BIN)/snakemake --rulegraph mermaid-js 2>/dev/null | $(BIN)/python docs/rule_graph.py README.md
 
 .PHONY: estimate
 estimate: $(VENV)/.installed-run  ## what a run will cost, from a short calibration (PRESET=...)

@@ -1,4 +1,6 @@
-"""Put the real rule graph into a page: `snakemake --rulegraph mermaid-js | python docs/rule_graph.py PAGE`; `make docs`.
+"""Put the real rule graph into a page: `snakemake --rulegraph mermaid-js | python docs/rule_graph.py PAGE`.
+
+`make docs` does so.
 
 What follows from other arrows is left out: the graph that is drawn is the transitive reduction.
 """
