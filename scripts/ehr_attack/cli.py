@@ -42,6 +42,7 @@ COMMANDS = {
     "verify": Command(
         "ehr_attack.lineage.verify_command", "hash the results of a run again: what was changed by hand, what is stale"
     ),
+    "explain": Command("ehr_attack.explaining.command", "which results are stale, and why, in words"),
     "config": Command(
         "ehr_attack.config_reference", "every key of config.yaml: its meaning, allowed values and default"
     ),
@@ -57,6 +58,7 @@ _EXAMPLES = """examples:
   ehr-attack predict --run results/demo --all-held-out             # what the models say of the run's own stays
   ehr-attack screen --run results/demo --records new.parquet       # which entries of new records would flip them
   ehr-attack verify results/synthetic                              # are these results what the jobs wrote?
+  ehr-attack explain                                               # what would snakemake run again, and why?
   ehr-attack config                                                # what may stand in config.yaml
   ehr-attack publish results/demo --to demo.md                     # tables and small figures, to keep with the code
   ehr-attack download-physionet2012                                # set A, 4,000 stays, to data/physionet2012

@@ -31,13 +31,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> None:
     """Print the reference."""
-    print(config_reference(yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))), end="")
+    print(config_reference(_schema()), end="")
+
+
+def config_keys() -> list[str]:
+    """The dotted name of every key of config.yaml, those of blocks inside a block too, in the schema's order."""
+    blocks = _schema()["properties"].items()
+    return [key for name, block in blocks for key, _ in _keys(name, block)]
 
 
 def config_reference(schema: Schema) -> str:
     """A page of Markdown: one section a block of the config, one row a key, in the schema's order."""
     sections = [_section(name, block) for name, block in schema["properties"].items()]
     return "\n".join([_HEAD, *sections])
+
+
+def _schema() -> Schema:
+    schema: Schema = yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))
+    return schema
 
 
 def _section(name: str, block: Schema) -> str:
