@@ -1,59 +1,68 @@
-"""Every rule's script can be imported with what its conda environment holds, the records of jobs included."""
+"""The conda environments: the versions that CI tests, and all that the rules' scripts and the records of jobs import.
+
+That a whole run needs no more than this is seen in tests/workflow/test_module.py.
+"""
 
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import pytest
-import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
+from ehr_attack.attacks import MODES
+from ehr_attack.models import MODELS
 from ehr_attack.paths import PROJECT_DIR
+from ehr_attack.sources import SERVER_STAGING, SOURCES
+from environments import ENVIRONMENTS, PACKAGES, absent_modules, pins, scripts
 
-# The modules of the packages, by the names that the environments call them.
-MODULES = {
-    "adbc-driver-manager": "adbc_driver_manager",
-    "adbc-driver-postgresql": "adbc_driver_postgresql",
-    "python-duckdb": "duckdb",
-    "python-isal": "isal",
-    "jinja2": "jinja2",
-    "matplotlib-base": "matplotlib",
-    "optuna": "optuna",
-    "pillow": "PIL",
-    "plotly": "plotly",
-    "pyyaml": "yaml",
-    "safetensors": "safetensors",
-    "scikit-learn": "sklearn",
-    "scipy": "scipy",
-    "seaborn": "seaborn",
-    "torch": "torch",
+PROJECT = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text())["project"]
+REQUIRED = {canonicalize_name(needed.name): needed.specifier for needed in map(Requirement, PROJECT["dependencies"])}
+# Snakemake starts the jobs, and the config is checked before there are any.
+NO_JOB_NEEDS = {"snakemake", "jsonschema"}
+# Imported by name, at run time.
+REGISTERED = {
+    "torch": {entry.partition(":")[0] for entry in MODELS.values()}
+    | {mode.where.partition(":")[0] for mode in MODES.values()},
+    "extract": {name for source in SOURCES.values() for name in (source.shape, source.staging)} | {SERVER_STAGING},
+    "plot": set(),
 }
-# Not asked for by name, since they come with another.
-COME_WITH = {"matplotlib": {"PIL"}, "sklearn": {"scipy"}, "seaborn": {"matplotlib", "scipy"}, "optuna": {"yaml"}}
 
 
-def present(environment: str) -> set[str]:
-    """The modules that an environment holds, of those in MODULES."""
-    listed = yaml.safe_load((PROJECT_DIR / "envs" / f"{environment}.yaml").read_text())["dependencies"]
-    names = [entry.split()[0] for entry in listed if isinstance(entry, str)]
-    names += [entry.split("==")[0] for part in listed if isinstance(part, dict) for entry in part["pip"]]
-    modules = {MODULES[name] for name in names if name in MODULES}
-    return modules | {module for name in modules for module in COME_WITH.get(name, ())}
+def constrained() -> dict[str, str]:
+    """The versions of constraints.txt, which CI installs."""
+    lines = (PROJECT_DIR / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
 
 
-def scripts() -> dict[str, set[Path]]:
-    """The scripts of all rules, by environment."""
-    found: dict[str, set[Path]] = {}
-    for file in sorted((PROJECT_DIR / "workflow" / "rules").glob("*.smk")):
-        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            environment, script = re.search(r"envs/(\w+)\.yaml", rule), re.search(r"scripts/(\w+\.py)", rule)
-            assert environment and script, rule.partition(":")[0]
-            found.setdefault(environment[1], set()).add(PROJECT_DIR / "scripts" / script[1])
-    return found
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_pin_is_the_version_that_is_tested_and_that_pyproject_allows(environment: str) -> None:
+    versions = pins(environment)
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{versions.pop('python')}.0")
+    versions.pop("pip", None)
+    assert len(versions) > 5 and set(versions) <= set(PACKAGES)
+    for name, version in versions.items():
+        package = canonicalize_name(PACKAGES[name][0])
+        assert version == constrained()[package], name
+        assert REQUIRED[package].contains(version), name
 
 
-@pytest.mark.parametrize("environment", scripts())
+def test_all_environments_have_the_same_python_and_together_all_that_pyproject_asks_for() -> None:
+    assert len({pins(environment)["python"] for environment in ENVIRONMENTS}) == 1
+    here = {canonicalize_name(PACKAGES[name][0]) for each in ENVIRONMENTS for name in pins(each) if name in PACKAGES}
+    assert here == set(REQUIRED) - NO_JOB_NEEDS
+
+
+def test_every_environment_is_that_of_a_rule() -> None:
+    assert set(scripts()) == set(ENVIRONMENTS) == set(REGISTERED)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_script_imports_nothing_that_its_environment_lacks(environment: str) -> None:
     lines = [
         line.strip()
@@ -62,7 +71,9 @@ def test_a_script_imports_nothing_that_its_environment_lacks(environment: str) -
         if re.match(r"\s*(from|import) ", line)
     ]
     assert len(lines) > 10
-    absent = sorted(set(MODULES.values()) - present(environment))
+    lines += [f"import {module}" for module in sorted(REGISTERED[environment])]
+    absent = sorted(absent_modules(environment))
+    assert absent
     program = ["import sys", f"for name in {absent!r}: sys.modules[name] = None", "import ehr_attack.lineage.records"]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(program + lines)],

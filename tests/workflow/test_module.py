@@ -1,11 +1,13 @@
 """The workflow as a module of another one: the same results, a prefix before them, messages as ever."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from environments import absent_modules, scripts
 from workflow.conftest import SMALL, Project
 from workflow.test_pipeline import result_bytes
 
@@ -57,10 +59,33 @@ def test_a_finished_run_is_taken_up_as_it_is(finished, project_dir, tmp_path):
     assert stale["ehr_attack_attack"] == 4 and "ehr_attack_train" not in stale and stale["count_stays"] == 1
 
 
+def only_their_environments(folder: Path) -> tuple[Path, Path]:
+    """A folder for PYTHONPATH that lets each job import only what its conda environment holds; the file of what it hid.
+
+    Python imports `sitecustomize` before it runs the script that Snakemake has written: <random>.<name of the script>.
+    """
+    absent = {
+        script.name: sorted(absent_modules(environment))
+        for environment in scripts()
+        for script in scripts()[environment]
+    }
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nabsent = {absent!r}\n"
+        "name = sys.orig_argv[-1].partition('.snakemake/scripts/')[2].partition('.')[2]\n"
+        "for module in absent.get(name, ()):\n    sys.modules[module] = None\n"
+        f"if name in absent:\n    open({str(folder / 'hidden')!r}, 'a').write(name + '\\n')\n"
+    )
+    return folder, folder / "hidden"
+
+
 def test_a_module_with_a_prefix_makes_the_same_results_below_it(finished, project_dir, tmp_path):
+    """Each of its jobs is left no more packages than its conda environment has."""
+    path, hidden = only_their_environments(tmp_path / "path")
     options = CONFIG + '    prefix:\n        "inner"\n'
     outer = outer_project(project_dir, tmp_path / "outer", options, attack=SMALL["attack"] | {"modes": ["ista"]})
-    outer.snakemake()
+    outer.snakemake(PYTHONPATH=os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    assert {"stage.py", "train.py", "attack.py", "tables.py", "report.py"} <= set(hidden.read_text().split())
     assert {path.name for path in outer.folder.iterdir() if path.is_dir()} == {"inner", "profiles", ".snakemake"}
     assert outer.stale_rules() == {}
     made, alone = result_bytes(Project(outer.folder / "inner")), result_bytes(finished)
