@@ -121,6 +121,10 @@ bench-attack: $(VENV)/.installed-run $(BENCH_TOOLS)/.installed  ## measure the a
 bench-susceptibility: $(VENV)/.installed-run  ## measure the analysis of RUN_STAYS (60000) made-up stays, into benchmarks/ (3 GB of disk)
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.susceptibility --stays $(RUN_STAYS)
 
+.PHONY: bench-workflow
+bench-workflow: $(VENV)/.installed-run  ## measure the workflow beside the library in one process, and a dry run, into benchmarks/ (ROUNDS)
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.workflow --rounds $(ROUNDS)
+
 # Other attack libraries, apart from the project's own environment. Without them the benchmark goes on and says so.
 $(BENCH_TOOLS)/.installed: benchmarks/requirements-attack.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing ART and foolbox into $(BENCH_TOOLS)"

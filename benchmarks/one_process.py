@@ -2,7 +2,7 @@
 
     python -m benchmarks.one_process PLAN [--records] [--only NUMBER]      in a copy of the project
 
-PLAN comes from `benchmarks.job_plan`. A script is given a stand-in for the object that Snakemake gives it, with the same
+PLAN comes from `benchmarks.job_plan`. A script is given a stand-in for the object that Snakemake gives it: the same
 inputs, outputs and params. Prints the seconds of each job as JSON.
 """
 

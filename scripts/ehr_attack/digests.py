@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from ehr_attack.errors import UserError
 from ehr_attack.import_closure import import_closure
 from ehr_attack.paths import PROJECT_DIR
 
@@ -33,10 +34,18 @@ def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path]
 def data_digest(path: Path) -> str:
     """Digest of a data file: of all its bytes up to 1 MB, else of its size, first and last 64 kB.
 
-    Of a folder: of the names and digests of its files.
+    Of a folder: of the names and digests of its files. Raises UserError when something cannot be read.
     """
-    if path.is_dir():
-        return _folder_digest(path)
+    try:
+        return _folder_digest(path) if path.is_dir() else _file_digest(path)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or path}: cannot be read ({error.strerror}). Expected a file that this user may read; "
+            "check its owner and permissions, or the device that it lies on."
+        ) from error
+
+
+def _file_digest(path: Path) -> str:
     size = path.stat().st_size
     if size <= _WHOLE_BYTES:
         return hashlib.sha256(path.read_bytes()).hexdigest()

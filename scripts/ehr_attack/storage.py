@@ -10,13 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ehr_attack.errors import UserError
+
+if TYPE_CHECKING:
+    # Its import takes longer than many a job.
+    import pandas as pd
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _SCRATCH = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}")
@@ -98,7 +101,7 @@ def parquet_streams(targets: Mapping[str | Path, pa.Schema]) -> Iterator[Callabl
         yield append
 
 
-def write_frame(frame: pd.DataFrame, path: str | Path, schema: pa.Schema) -> None:
+def write_frame(frame: "pd.DataFrame", path: str | Path, schema: pa.Schema) -> None:
     """Write a pandas frame as Parquet with the columns and types of `schema`; NaN in float columns stays NaN."""
     columns = [pa.array(frame[field.name], type=field.type, from_pandas=_nan_is_null(field)) for field in schema]
     write_parquet(pa.Table.from_arrays(columns, schema=schema), path)
@@ -143,7 +146,7 @@ def _readable(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read a Parquet file as a pandas frame; see `read_parquet`."""
     return read_parquet(path, columns).to_pandas()
 
@@ -167,7 +170,7 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: not a readable JSON file ({error}). Delete it and run snakemake again.") from error
 
 
-def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
+def write_csv(frame: "pd.DataFrame", path: str | Path) -> None:
     """Write a frame as CSV for people: no index, line feeds, six significant digits."""
     write_text(frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"), path)
 

@@ -42,6 +42,18 @@ def test_five_strikes_leave_the_results_of_an_undisturbed_run(project_dir, tmp_p
         assert project.stale_rules() == {}
 
 
+def test_a_table_that_cannot_be_read_is_named_before_anything_runs(project_dir, tmp_path):
+    tables = tmp_path / "tables"
+    generate(tables, stays=160, seed=1, signal="late")
+    project = of_own_tables(project_dir, tmp_path / "project", tables)
+    (tables / "ADMISSIONS.csv.gz").chmod(0)
+    disturbed = Disturbed(tmp_path, project.folder, project.folder / "results/small", 60)
+    assert disturbed.start().wait(timeout=disturbed.patience) == 1
+    assert f"ehr-attack: {tables}/ADMISSIONS.csv.gz: cannot be read (Permission denied)" in disturbed.log()
+    assert "Traceback" not in disturbed.log()
+    assert not disturbed.results.exists()
+
+
 @pytest.fixture
 def struck_in_an_attack(project) -> Project:
     """The small run, whose Snakemake alone was killed while it attacked with other settings."""

@@ -23,6 +23,8 @@ with runtime.clear_errors():
         EXTERNAL_TABLES = dict.fromkeys([*load_shape(KIND).TABLES, *load_shape(KIND).OPTIONAL_TABLES])
     else:
         EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
+    # All at the start: a table that cannot be read is told at once, one that changes meanwhile is stale the next time.
+    TABLE_DIGESTS = {} if FROM_SERVER else {table: data_digest(path) for table, path in sorted(EXTERNAL_TABLES.items())}
     BY_SET = C["folds"]["method"] == "by_set"
     HELD_OUT_SETS = held_out_sets(EXTERNAL_TABLES, C["folds"]["held_out_sets"]) if BY_SET else []
     R = f"results/{C['run']['name']}"
@@ -127,7 +129,7 @@ def source_digest(wildcards):
         return {"database": C["source"]["database"], "schemas": schemas, "version": C["source"]["version"]}
     if KIND == "synthetic":
         return "made by rule synthetic"
-    return data_digest(EXTERNAL_TABLES[wildcards.table])
+    return TABLE_DIGESTS[wildcards.table]
 
 
 def of_all_attacks(file):
@@ -175,7 +177,7 @@ def source_digests():
     """What tells that the source's tables have changed, by table where they are files."""
     if FROM_SERVER or KIND == "synthetic":
         return {"tables": source_digest(None)}
-    return {table: data_digest(path) for table, path in sorted(EXTERNAL_TABLES.items())}
+    return TABLE_DIGESTS
 
 
 def of_all_maps(file, modes=None):
