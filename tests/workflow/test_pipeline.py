@@ -1,7 +1,9 @@
 """The whole pipeline on a small cohort: complete, reproducible to the byte, and discreet."""
 
+import getpass
 import json
 import re
+import socket
 
 import pyarrow.parquet as pq
 import pytest
@@ -79,13 +81,18 @@ def test_every_folder_tells_how_its_files_were_made_and_all_of_it_holds(finished
     results = finished.folder / "results" / "small"
     folders = {path.parent for path in results.rglob("*.*") if path.suffix in (".parquet", ".csv", ".svg", ".html")}
     assert len(folders) > 15
+    assert {"figures", "tables", "report", "private"} <= {folder.name for folder in folders}
     for folder in folders:
         told = json.loads((folder / "provenance.json").read_text())["jobs"]
         made = {name for record in told.values() for name in record["outputs"]}
         assert {path.relative_to(results).as_posix() for path in folder.glob("*.parquet")} <= made
         assert all(record["code"] and "python" in record["versions"] for record in told.values())
+    report = json.loads((results / "report/provenance.json").read_text())["jobs"]["report"]
+    assert report["seeds"] == {"folds": [0], "model": [0], "synthetic": [1]}
     text = "".join(path.read_text() for path in results.rglob("provenance.json"))
-    assert str(finished.folder) not in text
+    assert str(finished.folder) not in text and '"/' not in text, "no path of this machine"
+    words = set(re.findall(r"[\w.-]+", text))
+    assert words.isdisjoint({socket.gethostname(), getpass.getuser()})
     assert verify(results, finished.folder) == []
 
 
