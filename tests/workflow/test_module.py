@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,13 @@ rule count_stays:
 CONFIG = '    config:\n        config["ehr_attack"]\n'
 
 
-def outer_project(project_dir: Path, folder: Path, options: str = CONFIG, **changes: dict) -> Project:
+def outer_project(
+    project_dir: Path, folder: Path, options: str = CONFIG, snakefile: str = "", **changes: dict
+) -> Project:
     """A workflow of its own in `folder` that uses the one in `project_dir`, with a config of its own."""
     (folder / "profiles").mkdir(parents=True)
     shutil.copytree(project_dir / "profiles" / "default", folder / "profiles" / "default")
-    (folder / "Snakefile").write_text(OUTER.format(snakefile=project_dir / "Snakefile", options=options))
+    (folder / "Snakefile").write_text(OUTER.format(snakefile=snakefile or project_dir / "Snakefile", options=options))
     (folder / "config.yaml").write_text(yaml.safe_dump({"ehr_attack": SMALL | changes, "of_the_outer_one": 1}))
     return Project(folder)
 
@@ -122,3 +125,18 @@ def test_a_mistake_in_its_config_ends_in_one_message(project_dir, tmp_path, chan
 def test_without_a_config_of_its_own_it_takes_its_defaults_not_the_outer_config(project_dir, tmp_path):
     outer = outer_project(project_dir, tmp_path / "outer", options="")
     assert outer.stale_rules()["ehr_attack_train"] == 10  # five folds, the model and its null
+
+
+def test_a_snakefile_without_its_library_says_what_to_do(project_dir, tmp_path):
+    """Of a workflow on a git server, Snakemake fetches single files only; here from a repository on this machine."""
+    repository = tmp_path / "repository"
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(repository)], check=True)
+    shutil.copy(project_dir / "Snakefile", repository / "Snakefile")
+    subprocess.run([*git, "add", "Snakefile"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message=one"], check=True)
+    outer = outer_project(project_dir, tmp_path / "outer", snakefile=f"git+file://{repository}/Snakefile@main")
+    done = outer.snakemake("--dry-run", check=False)
+    assert done.returncode != 0
+    assert "ehr-attack: its library lies beside its Snakefile" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
