@@ -1,7 +1,6 @@
 """A copy of the project in which tests may edit anything, with one small finished run in it."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from workflow.dry_runs import planned_jobs
 
 PARTS = ("Snakefile", "config.yaml", "workflow", "scripts", "profiles", "envs")
 
@@ -56,12 +57,7 @@ class Project:
     def stale_rules(self, *arguments: str, **environment: str) -> dict[str, int]:
         """The rules that a dry run would run again, with their number of jobs."""
         done = self.snakemake("--dry-run", *arguments, **environment)
-        output = done.stdout + done.stderr
-        if "Nothing to be done" in output:
-            return {}
-        table = output.split("Job stats:")[1].split("total")[0]
-        found = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
-        return {name: count for name, count in found.items() if name != "all"}
+        return planned_jobs(done.stdout + done.stderr)
 
     def edit_config(self, key: str, value: object) -> None:
         """Set dotted `key` of config.yaml."""
