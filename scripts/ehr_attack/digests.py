@@ -15,6 +15,7 @@ from ehr_attack.import_closure import import_closure
 from ehr_attack.paths import PROJECT_DIR
 
 _WHOLE_BYTES, _EDGE_BYTES = 1 << 20, 1 << 16
+_seen: dict[Path, str] = {}
 
 
 def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path] = ()) -> dict[str, str]:
@@ -29,6 +30,11 @@ def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path]
     digests = {_name_of(path): _sha256(path) for path in {script, *reached, *files}}
     versions = {f"package {name}": _version(name) for name in packages}
     return dict(sorted((digests | versions).items()))
+
+
+def digests_so_far() -> dict[str, str]:
+    """The digests of all files that this process has been asked for, by name."""
+    return {_name_of(path): digest for path, digest in _seen.items()}
 
 
 def data_digest(path: Path) -> str:
@@ -64,9 +70,10 @@ def _folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-@cache
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    if path not in _seen:
+        _seen[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _seen[path]
 
 
 @cache

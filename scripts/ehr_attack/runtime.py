@@ -24,6 +24,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _PROBE_BYTES = 1 << 16
 # Imported by name: what is recorded of a result does not decide what it is, so an edit there makes no result stale.
 _RECORDS, _SOLE_JOB = "ehr_attack.lineage.records", "ehr_attack.lineage.sole_job"
+_ANNOUNCED = "ehr_attack.announced"
 
 
 def set_verbosity(verbose: bool) -> None:
@@ -60,11 +61,12 @@ def clear_errors() -> Iterator[None]:
 def job(task: Any) -> Iterator[None]:
     """Run the block as the job `task`, logged as by `logged`; then record what it was made by, see `lineage.records`.
 
-    No other process is at the same job meanwhile, see `lineage.sole_job`.
+    No other process is at the same job meanwhile, see `lineage.sole_job`; its code is as planned, see `announced`.
     task: what the workflow tells a script: its rule, log, input, output, params and wildcards.
     """
     log_file = Path(str(task.log[0]))
     with logged(log_file), importlib.import_module(_SOLE_JOB).alone(log_file, list(task.output)):
+        importlib.import_module(_ANNOUNCED).check_code(getattr(task.params, "code", {}))
         yield
         importlib.import_module(_RECORDS).write_record(task)
 

@@ -1,4 +1,8 @@
-"""Say what the source's codes hold and whether its tables are whole and sound, before anything is computed from them.
+"""Say what the source's codes hold and whether its tables are whole and sound, as early as possible.
+
+A source that fails its audit ends the run. What the audit says changes no other result than its tables, so that nothing
+else may read its files: not even as `ancient`, since behind a stale job Snakemake asks no job that is reached by such
+inputs alone whether it is stale itself.
 
 INPUT   R/extract/staged/<table>.parquet and <table>.rows.json
 OUTPUT  R/audit/items.parquet, integrity.parquet: exact numbers; the tables for people are made of them
@@ -19,6 +23,8 @@ rule audit:
         f"{R}/logs/audit.log",
     benchmark:
         f"{R}/benchmarks/audit.tsv"
+    # Before all that could be computed from a source that fails.
+    priority: 100
     conda:
         "../../envs/extract.yaml"
     threads: 2

@@ -3,12 +3,13 @@
 import itertools
 import types
 
-from ehr_attack import attacks, mistakes, models, null_cohort
+from ehr_attack import announced, attacks, mistakes, models, null_cohort
 from ehr_attack.config import validated_config
-from ehr_attack.digests import code_digest, data_digest
+from ehr_attack.digests import code_digest, data_digest, digests_so_far
 from ehr_attack.figures import names
 from ehr_attack.paths import DATA_DIR, KERNEL_FILES, RELATIONS_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, sql_file
 from ehr_attack.protocol import PROTOCOL_FILE, protocol_config
+from ehr_attack.remembered import check_remembered
 from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind
 from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
 from ehr_attack.sources.published import published_file
@@ -29,6 +30,10 @@ with runtime.clear_errors():
     HELD_OUT_SETS = held_out_sets(EXTERNAL_TABLES, C["folds"]["held_out_sets"]) if BY_SET else []
     R = f"results/{C['run']['name']}"
     runtime.check_folder(Path(R))
+    if workflow.is_main_process:
+        check_remembered(Path(R), Path(".snakemake"), sys.argv)
+    else:
+        announced.check_config(C)
     models.check_found(C["training"]["models"])
     attacks.check_found(C["attack"]["modes"])
 
@@ -105,6 +110,9 @@ if FROM_SERVER:
 onstart:
     with runtime.clear_errors():
         runtime.check_results_writable(Path(R))
+    for stage in STAGES_TOLD:
+        stage_digest(stage)
+    announced.announce(C, digests_so_far())
     # Some executors (cluster-generic) would write the declared variables, with their values, into the job scripts.
     # There they are inherited, as by every job of the Slurm and local executors.
     if workflow.executor_plugin.common_settings.pass_envvar_declarations_to_cmd:

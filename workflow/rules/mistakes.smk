@@ -21,7 +21,6 @@ MISTAKE_FIGURES = expand(
 rule look_ahead_extract:
     input:
         **VIEWS,
-        audit=ancient(f"{R}/audit/items.parquet"),
     output:
         stays=f"{R}/mistakes/look_ahead/stays.parquet",
         measurements=f"{R}/mistakes/look_ahead/measurements.parquet",
