@@ -12,8 +12,8 @@ from pathlib import Path
 from ehr_attack.modules import find_module
 from ehr_attack.paths import PACKAGE_DIR
 
-WITHOUT_RESULTS = ("errors.py", "progress.py", "runtime.py")
-"""Modules of the library that decide what a job says while it runs, and no result: no closure holds them."""
+WITHOUT_RESULTS = ("__init__.py", "errors.py", "progress.py", "runtime.py")
+"""Modules of the library that decide what a job says while it runs, or the version, and no result: in no closure."""
 
 _PACKAGE = PACKAGE_DIR.name
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}

@@ -8,6 +8,7 @@ DATA_DIR = PACKAGE_DIR / "data"
 TEMPLATE_DIR = PACKAGE_DIR / "templates"
 SQL_DIR = PROJECT_DIR / "workflow" / "sql"
 CONFIG_SCHEMA_FILE = PROJECT_DIR / "workflow" / "schemas" / "config.schema.yaml"
+VERSION_FILE = PACKAGE_DIR / "__init__.py"
 VARIABLES_FILE = DATA_DIR / "variables.csv"
 RELATIONS_FILE = DATA_DIR / "relations.csv"
 KERNEL_FILES = tuple(DATA_DIR / name for name in ("fused_lstm.cpp", "packed_products.hpp", "simd_lanes.hpp"))

@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from workflow.dry_runs import planned_jobs
+from workflow.dry_runs import DryRuns, planned_jobs
 
 PARTS = ("Snakefile", "config.yaml", "workflow", "scripts", "profiles", "envs")
 
@@ -102,3 +103,10 @@ def project(finished, tmp_path) -> Project:
     """A copy of the finished run to edit; time stamps and Snakemake's records come along."""
     shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def dry_runs() -> Iterator[DryRuns]:
+    """Dry runs in little time, for tests that need many."""
+    with DryRuns() as forks:
+        yield forks

@@ -44,7 +44,7 @@ def read_matrix() -> Matrix:
     lacks = _lacking([(run, missing) for run, _, missing in tables[1]])
     rows = []
     for edit, run, again, jobs in (row for table in tables[2:] for row in table):
-        rules = _rules(again, readers, groups) - lacks[run]
+        rules = _rules(again, readers, groups, lacks[run])
         numbers = dict(job.rsplit(" ", 1) for job in _items(jobs))
         rows.append(Row(edit.strip("`"), run, rules, {rule: int(number) for rule, number in numbers.items()}))
     return Matrix(tuple(rows), readers, lacks)
@@ -69,18 +69,25 @@ def _lacking(cells: list[tuple[str, str]]) -> dict[str, frozenset[str]]:
     return lacks
 
 
-def _rules(cell: str, readers: dict[str, frozenset[str]], groups: dict[str, frozenset[str]]) -> frozenset[str]:
+def _rules(
+    cell: str, readers: dict[str, frozenset[str]], groups: dict[str, frozenset[str]], lacking: frozenset[str]
+) -> frozenset[str]:
+    """The rules of a cell; those that the run lacks only where they are named themselves, as an edit may add them."""
     if cell in (NOTHING, EVERYTHING):
-        return frozenset(readers if cell == EVERYTHING else ())
+        return frozenset(readers if cell == EVERYTHING else ()) - lacking
     rules: set[str] = set()
     for item in map(str.strip, cell.split(",")):
         name = item.removesuffix(_LATER)
         assert name in readers or name in groups, f"{item}: no rule and no group"
-        rules |= _with_later(name, readers) if item.endswith(_LATER) else groups.get(name, {name})
+        if item.endswith(_LATER):
+            rules |= with_later(name, readers) - lacking
+        else:
+            rules |= groups[name] - lacking if name in groups else {name}
     return frozenset(rules)
 
 
-def _with_later(rule: str, readers: dict[str, frozenset[str]]) -> set[str]:
+def with_later(rule: str, readers: dict[str, frozenset[str]]) -> set[str]:
+    """The rule, and all rules that read its results, directly or not."""
     found, waiting = set(), [rule]
     while waiting:
         rule = waiting.pop()

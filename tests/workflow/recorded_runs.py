@@ -61,13 +61,14 @@ def write_tables(folder: Path) -> None:
         (folder / f"{table}.csv").write_text(f"{header}\n1,1,one\n")
 
 
-def record(dry_runs: DryRuns, project: Project) -> None:
+def record(dry_runs: DryRuns, project: Project, *options: str, **environment: str) -> None:
     """Make empty results and have Snakemake record them as made by the config and the code as they are now."""
-    summary = dry_runs.snakemake(project.folder, "--summary", **SERVER)
+    environment = SERVER | environment
+    summary = dry_runs.snakemake(project.folder, "--summary", *options, **environment)
     for line in summary.splitlines():
         path = project.folder / line.partition("\t")[0]
         if line.startswith("results/") and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    dry_runs.snakemake(project.folder, "--touch", "--forceall", **SERVER)
-    assert dry_runs.planned(project.folder, **SERVER) == {}, os.listdir(project.folder)
+    dry_runs.snakemake(project.folder, "--touch", "--forceall", *options, **environment)
+    assert dry_runs.planned(project.folder, *options, **environment) == {}, os.listdir(project.folder)

@@ -10,7 +10,6 @@ import yaml
 
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
 from workflow.conftest import Project
-from workflow.dry_runs import DryRuns
 from workflow.matrix import Row, read_matrix
 from workflow.recorded_runs import SERVER, recorded_run
 
@@ -25,12 +24,6 @@ COMMENTS = {
     **dict.fromkeys((".cpp", ".hpp", ".js"), "// edited\n"),
     ".css": "/* edited */\n",
 }
-
-
-@pytest.fixture(scope="module")
-def dry_runs() -> Iterator[DryRuns]:
-    with DryRuns() as forks:
-        yield forks
 
 
 @pytest.fixture(scope="module")
