@@ -73,7 +73,7 @@ def test_code_edited_between_the_plan_and_a_job_ends_that_job_even_if_it_is_edit
     before = outcomes(project)
     with running(project, "--forcerun", "attack", "--until", "attack") as process:
         # The first job has all that it imports by the time that it says what it attacks.
-        wait_until(lambda: any(log.exists() and "ista" in log.read_text() for log in logs), process)
+        wait_until(lambda: any(log.exists() and "held-out" in log.read_text() for log in logs), process)
         module.write_text(text + "raise RuntimeError('this was never planned')\n")
         output = process.communicate()[0]
     assert process.returncode != 0
