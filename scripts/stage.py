@@ -12,8 +12,9 @@ with job(snakemake):
     kind, table, out = snakemake.params.variables["kind"], snakemake.wildcards.table, Path(snakemake.output[0])
     variables = load_variables(**snakemake.params.variables)
     limits = {"threads": snakemake.threads, "memory_limit_gb": memory_limit_gb(snakemake.resources.mem_mb)}
-    if snakemake.input:
-        load_staging(kind).stage(table, Path(snakemake.input[0]), out, variables, **limits)
+    file = snakemake.input[0] if snakemake.input else snakemake.params.table
+    if file is not None:
+        load_staging(kind).stage(table, Path(file), out, variables, **limits)
     else:
         schemas = snakemake.params.source["schemas"]
         counted = {"count_rows": snakemake.params.count_rows}

@@ -121,13 +121,13 @@ onstart:
 
 
 def source_table(wildcards):
-    """The file of a source table; `ancient` outside, where a digest in params tells whether it has changed."""
-    if FROM_SERVER:
-        return []
-    if KIND == "synthetic":
-        return SYNTHETIC_FILES[wildcards.table]
-    # `local`: it lies where the config says, also when a workflow that uses this one puts a `prefix:` before all paths.
-    return local(ancient(str(EXTERNAL_TABLES[wildcards.table])))
+    """The file of a source table that rule synthetic makes; one from outside is no input, see `outside_table`."""
+    return SYNTHETIC_FILES[wildcards.table] if KIND == "synthetic" else []
+
+
+def outside_table(wildcards):
+    """Where a table of the source is. Snakemake compares no Path: tables may move, as their digest tells what they hold."""
+    return None if FROM_SERVER or KIND == "synthetic" else Path(EXTERNAL_TABLES[wildcards.table])
 
 
 def source_digest(wildcards):

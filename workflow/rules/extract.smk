@@ -44,6 +44,7 @@ rule stage:
     params:
         variables=VARIABLES,
         source=source_digest,
+        table=outside_table,
         # Files are counted while they are read; a server reads a table once more for it.
         count_rows=FROM_SERVER and C["source"]["full_release"],
         code=lambda wildcards: code(
