@@ -114,7 +114,7 @@ def kill_snakemake(run: subprocess.Popen[bytes], _: Disturbed, __: random.Random
 
 def kill_worker(run: subprocess.Popen[bytes], disturbed: Disturbed, chance: random.Random) -> None:
     """One job, or the process that runs it."""
-    below = _descendants(run.pid)
+    below = descendants(run.pid)
     if below:
         _kill(chance.choice(below))
     _wait(run, disturbed)
@@ -218,7 +218,8 @@ def _remounted(folder: Path, kilobytes: int) -> Iterator[None]:
         resize(_ROOM_KB)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes below one."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

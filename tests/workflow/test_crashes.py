@@ -3,16 +3,18 @@
 The same over the quick preset, ten times as often, is in tests/nightly/test_crashes.py.
 """
 
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
-from crashes import Disturbed, assert_nothing_is_amiss, disturb, own_file_system, result_files
+from crashes import Disturbed, assert_nothing_is_amiss, descendants, disturb, own_file_system
 from ehr_attack.synthetic import generate
 from real_parts import skip_or_fail
 from workflow.conftest import Project, copy_project
 
-ATTACK_LOG = "results/small/logs/attack_lstm_ista_seed_0_fold_0_shard_0.log"
+CHECKPOINTS = [f"results/small/models/lstm/seed_0/fold_{fold}/model.safetensors" for fold in (0, 1)]
 
 
 def of_own_tables(project_dir, folder, tables) -> Project:
@@ -55,28 +57,38 @@ def test_a_table_that_cannot_be_read_is_named_before_anything_runs(project_dir, 
 
 
 @pytest.fixture
-def struck_in_an_attack(project) -> Project:
-    """The small run, whose Snakemake alone was killed while it attacked with other settings."""
-    project.edit_config("attack.steps", 100_000)
-    project.edit_config("attack.modes", ["ista"])
-    log = project.folder / ATTACK_LOG
-    log.unlink()
+def struck_in_training(project) -> tuple[Project, list[int]]:
+    """The small run, whose Snakemake alone was killed while it trained with other settings; and its jobs."""
+    project.edit_config("training.epochs", 5_000)
     disturbed = Disturbed(project.folder, project.folder, project.folder / "results/small", 60)
-    run = disturbed.start()
-    while "Attacking" not in disturbed.log() or not log.exists():
-        assert run.poll() is None
+    run = disturbed.start(*CHECKPOINTS)
+    while not (project.folder / CHECKPOINTS[0]).with_name(".resume").exists():
+        assert run.poll() is None, disturbed.log()[-2000:]
         time.sleep(0.05)
+    jobs = descendants(run.pid)
     run.kill()
     run.wait()
-    return project
+    return project, jobs
 
 
-def test_a_job_of_an_older_config_that_outlives_its_run_changes_no_result(struck_in_an_attack, finished):
-    project = struck_in_an_attack
-    project.edit_config("attack.steps", 6)
-    project.edit_config("attack.modes", ["sun2018", "ista"])
+def test_a_job_of_an_older_config_ends_with_its_run_and_changes_no_result(struck_in_training, finished):
+    project, jobs = struck_in_training
+    assert jobs
+    end = time.monotonic() + 120
+    while any(is_at_work(job) for job in jobs):
+        assert time.monotonic() < end, "a job goes on although its Snakemake is gone"
+        time.sleep(0.1)
+    assert not (project.folder / CHECKPOINTS[0]).exists()
+    shutil.copy2(finished.folder / "config.yaml", project.folder)
     project.snakemake("--unlock")
-    project.snakemake()
-    time.sleep(2)  # longer than it takes a job to see that it is alone
-    expected, found = (result_files(p.folder / "results/small") for p in (finished, project))
-    assert [name for name in expected if found.get(name) != expected[name]] == []
+    project.snakemake(*CHECKPOINTS)
+    for file in CHECKPOINTS:
+        assert (project.folder / file).read_bytes() == (finished.folder / file).read_bytes(), file
+    assert list(project.folder.glob("results/small/models/**/.*")) == []
+
+
+def is_at_work(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
