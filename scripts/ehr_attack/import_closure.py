@@ -15,6 +15,9 @@ from ehr_attack.paths import PACKAGE_DIR
 WITHOUT_RESULTS = ("__init__.py", "errors.py", "progress.py", "runtime.py")
 """Modules of the library that decide what a job says while it runs, or the version, and no result: in no closure."""
 
+FOR_MESSAGES_ONLY = {"suppression.py": ("extraction.py", "folds.py", "staging.py")}
+"""By module: modules that import it for the words of logs and errors alone: it is no part of theirs."""
+
 _PACKAGE = PACKAGE_DIR.name
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
 _Reached = tuple[frozenset[Path], frozenset[str]]
@@ -52,6 +55,9 @@ def _one_step(path: Path, own: frozenset[str]) -> _Reached:
             files.update(_files_of(module))
         elif top not in sys.stdlib_module_names:
             packages.add(_DISTRIBUTIONS.get(top, top))
+    for name, importers in FOR_MESSAGES_ONLY.items():
+        if path in (PACKAGE_DIR / importer for importer in importers):
+            files.discard(PACKAGE_DIR / name)
     return frozenset(files), frozenset(packages)
 
 

@@ -1,3 +1,4 @@
+import ast
 import os
 
 import pytest
@@ -38,6 +39,46 @@ def test_modules_named_at_run_time_are_part_of_it_only_when_named():
 def test_the_workflow_itself_is_no_part_of_a_result():
     for script in SCRIPTS.glob("*.py"):
         assert not any("snakemake" in name for name in names(script.name))
+
+
+def test_what_is_imported_for_messages_only_is_used_in_nothing_else():
+    """Each use stands in an error, in a line of the log, or in a function that only these call."""
+    for name, importers in import_closure.FOR_MESSAGES_ONLY.items():
+        module = name.removesuffix(".py")
+        for importer in importers:
+            tree = ast.parse((SCRIPTS / "ehr_attack" / importer).read_text())
+            imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+            words = {alias.name for node in imports if node.module == f"ehr_attack.{module}" for alias in node.names}
+            assert words
+            while told := {function.name for function in ast.walk(tree) if tells(function, words)} - words:
+                words |= told
+            assert not [use for use in uses(tree, words) if use not in words]
+
+
+def uses(tree, words):
+    """The names of functions, or "", in which a name of `words` is used outside of errors and logs."""
+    spoken = {inner for node in ast.walk(tree) if speaks(node) for inner in ast.walk(node)}
+    within = {
+        inner: function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for inner in ast.walk(function)
+    }
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in words)
+    return [within.get(node, "") for node in names if node not in spoken]
+
+
+def speaks(node):
+    log = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    return isinstance(node, ast.Raise) or (
+        log and isinstance(node.func.value, ast.Name) and node.func.value.id == "_log"
+    )
+
+
+def tells(node, words):
+    """Whether a function makes a text, with names of `words`."""
+    text = isinstance(node, ast.FunctionDef) and isinstance(node.returns, ast.Name) and node.returns.id == "str"
+    return text and any(isinstance(inner, ast.Name) and inner.id in words for inner in ast.walk(node))
 
 
 def forget():
