@@ -111,6 +111,9 @@ def test_code_packages_and_tables():
         "package torch was 2.12.0, is 2.13.0",
         "scripts/d.py is used now",
     ]
+    assert (
+        told([before], [now | {"package torch": "2.12.0", "package scipy": "1.0"}])[-1] == "package scipy is used now"
+    )
     assert told([f"99:{OLD}"], [f"99:{NEW}"], table="labevents") == ["source table labevents has changed"]
     digests = {"source": {"labevents": OLD}, "code": {"train": {"scripts/a.py": OLD}}}
     changed = {"source": {"labevents": NEW}, "code": {"train": {"scripts/a.py": NEW}}}

@@ -66,17 +66,23 @@ def _leaves(path: tuple[str, ...], before: Any, now: Any) -> Iterator[tuple[tupl
 def _in_words(path: tuple[str, ...], old: Any, new: Any, config_keys: Collection[str], table: str) -> str:
     last = path[-1] if path else ""
     if last.startswith(_PACKAGE):
-        return _was_and_is(last, old, new)
+        return _come_or_gone(last, old, new) or _was_and_is(last, old, new)
     if any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in (old, new)):
-        return _of_a_file(last, old, new, table if last in ("", _SOURCE) else "")
+        # A table goes by its name, or is the only one that the job reads; a file of code has an ending.
+        file, what = (last, "was edited") if "." in last else (f"source table {_table(last, table)}", "has changed")
+        return _come_or_gone(file, old, new) or f"{file} {what}"
     return _was_and_is(config_key(path, config_keys) if path else "a setting", old, new)
 
 
-def _of_a_file(name: str, old: Any, new: Any, table: str) -> str:
-    what = name if "/" in name else f"source table {table or name}"
+def _table(name: str, of_job: str) -> str:
+    return of_job if name in ("", _SOURCE) else name
+
+
+def _come_or_gone(what: str, old: Any, new: Any) -> str:
+    """Of what a job uses and did not, or the other way round; empty for what it used then and now."""
     if old is _ABSENT:
         return f"{what} is used now"
-    return f"{what} is used no more" if new is _ABSENT else f"{what} {'was edited' if '/' in name else 'has changed'}"
+    return f"{what} is used no more" if new is _ABSENT else ""
 
 
 def _was_and_is(what: str, old: Any, new: Any) -> str:
