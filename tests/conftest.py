@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import postgres_server as postgres
+import slurm_cluster as slurm
 from real_parts import skip_or_fail
 
 # A shell starts what runs in the background with Ctrl-C ignored, and the programs under test would inherit that.
@@ -32,6 +33,7 @@ def pytest_report_header() -> list[str]:
         f"shared data: {'present' if shared.is_dir() else 'absent (set EHR_ATTACK_SHARED)'}",
         f"chromium: {'present' if shutil.which('chromium') or shutil.which('chromium-browser') else 'absent'}",
         f"PostgreSQL: {'present' if postgres.is_installed() else 'absent'}",
+        f"Slurm: {slurm.why_not() or 'present'}",
     ]
     return [f"real parts: {', '.join(real)}"]
 
