@@ -72,13 +72,18 @@ PartitionName=main Nodes={node} Default=YES MaxTime=INFINITE State=UP
 Found = TypeVar("Found")
 
 
+def why_not_submit() -> str | None:
+    """Why Snakemake cannot be told to use Slurm; None when it can, with or without a cluster."""
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return "no executor plugin for Slurm (pip install 'ehr-attack[test]')"
+    return None
+
+
 def why_not() -> str | None:
     """Why no cluster can be started here; None when one can."""
     if missing := [name for name in (*_DAEMONS, "sbatch", "setpriv") if not _program(name)]:
         return f"no Slurm: {', '.join(missing)} not installed (apt-get install slurm-wlm munge)"
-    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
-        return "no executor plugin for Slurm (pip install 'ehr-attack[test]')"
-    return None if os.geteuid() == 0 else "a Slurm for tests is started as root only"
+    return why_not_submit() or (None if os.geteuid() == 0 else "a Slurm for tests is started as root only")
 
 
 @dataclass(frozen=True)
