@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ehr_attack.attacks import label_of, needs_measurements, settings_of
+from ehr_attack.attacks.baselines import Budget
 from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
 from ehr_attack.attacks.records import TABLES
 from ehr_attack.attacks.selection import merge_shards
@@ -92,33 +93,40 @@ class SmallRun:
 
     def attack(self, model: str, mode: str, seed: int = 0, **settings: Any) -> None:
         """Attack the held-out stays of every fold, and mark each stay's best attack."""
-        cohort = self.cohort
         for fold in range(self.folds):
-            trained = self.checkpoint(model, seed, fold)
-            of_fold = FoldAttack(
-                cohort=cohort,
-                checkpoint=load_checkpoint(
-                    trained / "model.safetensors", trained / "model.json", model_name=model, variables=VARIABLES
-                ),
-                variables=VARIABLES,
-                mode_name=mode,
-                seed=seed,
-                fold=fold,
-                shard=Shard(0, 1),
-                settings=settings_of(label_of(mode), CONFIG["attack"]) | {"device": "cpu"} | settings,
-                measurements=self.folder / "measurements.parquet" if needs_measurements(mode) else None,
-            )
-            target = self.attacks(model, mode, seed, fold)
-            (target / "shard").mkdir(parents=True)
-            shard = {name: str(target / "shard" / f"{name}.parquet") for name in TABLES}
-            with parquet_streams({shard[name]: schema for name, schema in TABLES.items()}) as append:
-                for part in attack_fold(of_fold):
-                    for name, path in shard.items():
-                        append(path, getattr(part, name))
-            merge_shards(
-                **{name: [path] for name, path in shard.items()}, n_cells=WINDOW * len(NAMES), weight=0.5,
-                **{f"out_{name}": str(target / f"{name}.parquet") for name in TABLES},
-            )  # fmt: skip
+            self.attack_fold(model, mode, self.attacks(model, mode, seed, fold), seed=seed, fold=fold, **settings)
+
+    def attack_fold(
+        self, model: str, mode: str, target: Path, *, seed: int = 0, fold: int = 0, shards: int = 1,
+        matched: Path | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
+        """Attack one fold in so many shards, merged in `target`; matched: the merged tables that a baseline follows."""
+        cohort, trained = self.cohort, self.checkpoint(model, seed, fold)
+        checkpoint = load_checkpoint(
+            trained / "model.safetensors", trained / "model.json", model_name=model, variables=VARIABLES
+        )
+        budget = matched and Budget.read(str(matched / "outcomes.parquet"), str(matched / "perturbations.parquet"))
+        files: dict[str, list[str]] = {name: [] for name in TABLES}
+        for index in range(shards):
+            shard = target / "shards" / str(index)
+            shard.mkdir(parents=True)
+            with parquet_streams({str(shard / f"{name}.parquet"): schema for name, schema in TABLES.items()}) as append:
+                of_shard = FoldAttack(
+                    cohort=cohort, checkpoint=checkpoint, variables=VARIABLES, mode_name=mode,
+                    seed=seed, fold=fold, shard=Shard(index, shards),
+                    settings=settings_of(label_of(mode), CONFIG["attack"]) | {"device": "cpu"} | settings,
+                    measurements=self.folder / "measurements.parquet" if needs_measurements(mode) else None,
+                    budget=budget,
+                )  # fmt: skip
+                for part in attack_fold(of_shard):
+                    for name in TABLES:
+                        append(str(shard / f"{name}.parquet"), getattr(part, name))
+            for name, paths in files.items():
+                paths.append(str(shard / f"{name}.parquet"))
+        merge_shards(
+            **files, n_cells=WINDOW * len(NAMES), weight=0.5,
+            **{f"out_{name}": str(target / f"{name}.parquet") for name in TABLES},
+        )  # fmt: skip
 
     def analyse(self, model: str, mode: str, seeds: tuple[int, ...] = (0,), resamples: int = 100) -> Path:
         """Measure susceptibility over all seeds and folds; the folder of its tables."""

@@ -263,3 +263,33 @@ def test_names_are_all_there(held_out):
     assert isinstance(held_out["run"]["digest"], str) and len(held_out["run"]["digest"]) == 64
     assert held_out["population"]["missing"]
     assert pd.Series([stay["stay_id"] for stay in held_out["stays"]]).is_unique
+
+
+@pytest.mark.parametrize("of_run", [True, False])
+def test_shards_share_the_stays_and_change_nothing(of_run, small, tmp_path):
+    ids = [stay for stay, fold in small.folds.items() if fold >= 0][:7]
+    if of_run:
+        chosen = ["--stay", *map(str, ids)]
+    else:
+        few = small.measurements[small.measurements["stay_id"].isin(ids)]
+        few[["stay_id", "hours", "variable", "value"]].to_csv(tmp_path / "new.csv", index=False)
+        chosen = ["--records", str(tmp_path / "new.csv")]
+    whole = screened(small, tmp_path / "whole", *chosen, "--steps", "20")
+    shards = [
+        screened(small, tmp_path / str(number), *chosen, "--steps", "20", "--shard", f"{number}/3")
+        for number in (1, 2, 3)
+    ]
+    assert [len(shard["stays"]) for shard in shards] == [3, 2, 2]
+    found = {stay["stay_id"]: stay for shard in shards for stay in shard["stays"]}
+    assert found == {stay["stay_id"]: stay for stay in whole["stays"]} and len(found) == 7
+    assert all(shard | {"stays": []} == whole | {"stays": []} for shard in shards)
+
+
+def test_a_shard_without_stays_is_refused(small, tmp_path, capsys):
+    ids = [str(stay) for stay, fold in small.folds.items() if fold >= 0][:2]
+    options = ["screen", "--run", str(small.folder), "--device", "cpu", "--out", str(tmp_path / "out"), "--stay", *ids]
+    assert main([*options, "--shard", "3/3"]) == 1
+    assert "--shard 3/3: the stays are 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*options, "--shard", "0/3"])
+    assert "0/3 is no I/N with I from 1 to N" in capsys.readouterr().err

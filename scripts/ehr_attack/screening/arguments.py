@@ -26,6 +26,10 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help="new records, judged by the mean logit of the models of all folds; see below",
     )  # fmt: skip
     sources.add_argument("--template", type=Path, metavar="FILE", help="write an example for --records, and stop")
+    parser.add_argument(
+        "--shard", type=_shard, metavar="I/N",
+        help="every N-th of these stays, from the I-th on: for N calls, each with its own --out, as on a cluster",
+    )  # fmt: skip
     parser.add_argument("--model", metavar="NAME", help="a model of the run, such as lstm (default: its first)")
     parser.add_argument("--seed", type=int, metavar="S", help="its seed (default: the run's first)")
     parser.add_argument(
@@ -40,3 +44,12 @@ def _stay_id(text: str) -> int:
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is no id of a stay, a whole number below 2^63")
     return number
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """The type of an argument I/N: the index, from 0, and the number of shards."""
+    first, _, second = text.partition("/")
+    index, count = int(first), int(second)
+    if not 1 <= index <= count:
+        raise argparse.ArgumentTypeError(f"{text} is no I/N with I from 1 to N, such as 2/8")
+    return index - 1, count

@@ -35,6 +35,8 @@ def opened(arguments: argparse.Namespace) -> tuple[RunDescription, Source, torch
         model=arguments.model,
         seed=arguments.seed,
     )
+    if arguments.shard is not None:
+        source = source.shard(*arguments.shard)
     return description, source, device
 
 

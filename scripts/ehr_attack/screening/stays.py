@@ -56,11 +56,18 @@ class Source:
     _records: Records | None
     _measurements: Path
 
+    def shard(self, index: int, count: int) -> "Source":
+        """Part `index` (0-based) of `count` parts of the stays. Raises UserError for one that would be empty."""
+        if index >= len(self.stay_ids):
+            there = len(self.stay_ids)
+            raise UserError(f"--shard {index + 1}/{count}: the stays are {there}. Choose at most as many shards.")
+        return replace(self, stay_ids=self.stay_ids[index::count])
+
     def batches(self, size: int, *, with_events: bool) -> Iterator[StayBatch]:
         """All stays, at most `size` at once: a held-out one with the model of its fold, a new one with all models."""
         if self._records is not None:
-            for start in range(0, len(self.stay_ids), size):
-                part = self._records.part(np.arange(start, min(start + size, len(self.stay_ids))))
+            for rows in _parts(np.flatnonzero(np.isin(self._records.stay_ids, self.stay_ids)), size):
+                part = self._records.part(rows)
                 recorded = part.events
                 values = recorded.means().astype(np.float32)
                 yield StayBatch(self.models.checkpoints, part.stay_ids, values, part.carry_in, part.n_hours, recorded)
