@@ -38,10 +38,10 @@ def test_nothing_is_stale_then_a_key_is_edited(project):
     assert explain(project) == ["Nothing is stale."]
     project.edit_config("attack.steps", 7)
     lines = explain(project, "--json", "answer.json")
-    assert causes(lines) == [
+    assert set(causes(lines)) == {
         "describe_run (1 job): attack.steps was 6, is 7",
         "attack (4 jobs): attack.steps was 6, is 7",
-    ]
+    }
     answer, stale = read_json(project.folder / "answer.json"), project.stale_rules()
     told = {part["rule"]: part["jobs"] for part in answer["stale"]} | answer["follow"]
     assert told == stale
@@ -70,11 +70,11 @@ def test_edited_code_another_package_and_what_is_missing(project):
     """Three causes in different branches of the workflow, each told at its own rule."""
     project.append("scripts/ehr_attack/figures/flow.py", "# edited\n")
     (project.folder / "results/small/run.json").unlink()
-    as_if_made_with(project, "results/small/susceptibility/stability.parquet", "numpy", "1.0")
+    as_if_made_with(project, "results/small/susceptibility/stability.parquet", "pyarrow", "1.0")
     assert set(causes(explain(project))) == {
         "plot_cohort (1 job): scripts/ehr_attack/figures/flow.py was edited",
         "describe_run (1 job): results/small/run.json is missing",
-        f"stability (1 job): package numpy was 1.0, is {importlib.metadata.version('numpy')}",
+        f"stability (1 job): package pyarrow was 1.0, is {importlib.metadata.version('pyarrow')}",
     }
 
 

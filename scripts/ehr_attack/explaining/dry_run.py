@@ -37,7 +37,7 @@ def planned_jobs(arguments: Sequence[str]) -> list[PlannedJob]:
         reasons.touch()
         path = os.pathsep.join(filter(None, [str(_PLUGIN_DIR), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--dry-run", "--logger", "reasons", *snakefile, *arguments],
+            [sys.executable, "-m", "snakemake", "--logger", "reasons", "--dry-run", *snakefile, *arguments],
             env=os.environ | {"PYTHONPATH": path, "EHR_ATTACK_REASONS": str(reasons)},
             capture_output=True,
             text=True,

@@ -25,7 +25,8 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: LogRecord) -> None:
         """Write the record, if it is about a job."""
         told = vars(record)
-        if told.get("event") != LogEvent.JOB_INFO:
+        # A rule without outputs, such as `all`, makes nothing that could be stale.
+        if told.get("event") != LogEvent.JOB_INFO or not told["output"]:
             return
         job = {
             "rule": told["rule_name"],
