@@ -44,7 +44,8 @@ def planned_jobs(arguments: Sequence[str]) -> list[PlannedJob]:
             check=False,
         )
         if done.returncode:
-            raise UserError(_refusal(done.stderr))
+            # In a dry run, Snakemake writes its own errors to standard output.
+            raise UserError(_refusal(done.stderr + done.stdout))
         return [_job(line) for line in reasons.read_text(encoding="utf-8").splitlines()]
 
 
@@ -54,10 +55,10 @@ def _job(line: str) -> PlannedJob:
     return PlannedJob(told["rule"], told["reason"], log, told["wildcards"])
 
 
-def _refusal(errors: str) -> str:
+def _refusal(printed: str) -> str:
     """The message of this workflow, else the end of what Snakemake said."""
-    lines = [line for line in errors.splitlines() if line.strip()]
-    own = [number for number, line in enumerate(lines) if line.startswith("ehr-attack: ")]
+    lines = [line for line in printed.splitlines() if line.strip()]
+    own = [line.removeprefix("ehr-attack: ") for line in lines if line.startswith("ehr-attack: ")]
     if own:
-        return "\n".join(lines[own[0] :]).removeprefix("ehr-attack: ")
+        return own[-1]
     return "\n".join(["snakemake --dry-run fails; it says:", *lines[-5:]])
