@@ -25,6 +25,8 @@ _TYPE_WORDS = {
     "boolean": "true or false",
     "null": "null",
 }
+# The same in a tenth of the time, where PyYAML has it: this is read at each start of Snakemake.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     `source.path` comes back with variables and `~` expanded; `report.patient_examples` as true or false. Raises
     UserError with one line for the first problem: unknown key, wrong type or value, impossible combination.
     """
-    schema = yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))
+    schema = yaml.load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"), Loader=_LOADER)
     errors = sorted(_validator(schema).iter_errors(_plain(config)), key=lambda error: list(map(str, error.path)))
     if errors:
         raise UserError(_describe(errors[0]))

@@ -7,7 +7,16 @@ from ehr_attack import announced, attacks, mistakes, models, null_cohort
 from ehr_attack.config import validated_config
 from ehr_attack.digests import code_digest, data_digest, digests_so_far
 from ehr_attack.figures import names
-from ehr_attack.paths import DATA_DIR, KERNEL_FILES, RELATIONS_FILE, SQL_DIR, TEMPLATE_DIR, VARIABLES_FILE, VERSION_FILE, sql_file
+from ehr_attack.paths import (
+    DATA_DIR,
+    KERNEL_FILES,
+    RELATIONS_FILE,
+    SQL_DIR,
+    TEMPLATE_DIR,
+    VARIABLES_FILE,
+    VERSION_FILE,
+    sql_file,
+)
 from ehr_attack.protocol import PROTOCOL_FILE, protocol_config
 from ehr_attack.remembered import check_remembered
 from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_sets, load_shape, table_kind

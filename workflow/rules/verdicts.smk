@@ -73,7 +73,10 @@ rule verdicts:
         window_hours=WINDOW_HOURS,
         resamples=C["susceptibility"]["bootstrap"],
         maps={"models": MODELS, "modes": MAPPED_MODES, "null_models": NULL_MODELS},
-        code=code("verdicts.py", files=sorted(DATA_DIR.glob("published_*.csv"))),
+        code=code(
+            "verdicts.py",
+            files=[DATA_DIR / f"published_{what}.csv" for what in ("prediction_metrics", "susceptibility")],
+        ),
     message:
         "Testing the claims of the paper"
     script:
