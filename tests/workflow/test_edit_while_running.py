@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from workflow.conftest import Project
 
-LOGS = Path("results/small/logs")
-ATTACKS = [f"attack_lstm_{mode}_seed_0_fold_{fold}_shard_0.log" for mode in ("ista", "sun2018") for fold in (0, 1)]
+ATTACKS = [(mode, fold) for mode in ("ista", "sun2018") for fold in (0, 1)]
+LOGS = [f"results/small/logs/attack_lstm_{mode}_seed_0_fold_{fold}_shard_0.log" for mode, fold in ATTACKS]
+SHARDS = [f"results/small/attacks/lstm/{mode}/seed_0/fold_{fold}/shards/0/outcomes.parquet" for mode, fold in ATTACKS]
 
 
 @contextmanager
@@ -44,17 +44,16 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None
 
 
 def outcomes(project: Project) -> dict[str, bytes]:
-    files = (project.folder / "results/small/attacks").rglob("outcomes.parquet")
-    return {str(file.relative_to(project.folder)): file.read_bytes() for file in files}
+    return {file: (project.folder / file).read_bytes() for file in SHARDS}
 
 
 def test_a_key_edited_while_its_job_runs_makes_the_result_stale(project):
     """Jobs go on with the values that they were planned with; the next plan has the new ones."""
-    logs = [project.folder / LOGS / name for name in ATTACKS]
+    logs = [project.folder / log for log in LOGS]
     for log in logs:
         log.unlink()
     before = outcomes(project)
-    with running(project, "--forcerun", "attack", "--until", "attack") as process:
+    with running(project, *SHARDS, "--forcerun", "attack") as process:
         wait_until(lambda: any(log.exists() for log in logs), process)
         project.edit_config("attack.lambdas.low", 0.001)
         output = process.communicate()[0]
@@ -67,11 +66,11 @@ def test_code_edited_between_the_plan_and_a_job_ends_that_job_even_if_it_is_edit
     """Without that, a result of the edited code would be recorded as one of the code that was planned."""
     module = project.folder / "scripts/ehr_attack/attacks/engine.py"
     text = module.read_text()
-    logs = [project.folder / LOGS / name for name in ATTACKS]
+    logs = [project.folder / log for log in LOGS]
     for log in logs:
         log.unlink()
     before = outcomes(project)
-    with running(project, "--forcerun", "attack", "--until", "attack") as process:
+    with running(project, *SHARDS, "--forcerun", "attack") as process:
         # The first job has all that it imports by the time that it says what it attacks.
         wait_until(lambda: any(log.exists() and "held-out" in log.read_text() for log in logs), process)
         module.write_text(text + "raise RuntimeError('this was never planned')\n")
@@ -80,6 +79,6 @@ def test_code_edited_between_the_plan_and_a_job_ends_that_job_even_if_it_is_edit
     assert "scripts/ehr_attack/attacks/engine.py: edited after this run was planned" in output
     assert "never planned" not in output and "Traceback" not in output
     module.write_text(text)
-    project.snakemake("--until", "attack")
-    assert project.stale_rules("--until", "attack") == {}
+    project.snakemake(*SHARDS)
+    assert project.stale_rules(*SHARDS) == {}
     assert outcomes(project) == before
