@@ -22,13 +22,13 @@ _DIGITS = 16
 _REMEDY = "Nothing was computed. Run snakemake again: it plans anew, with the files as they are now."
 
 
-def announce(config: Any, files: Mapping[str, str]) -> None:
+def announce(config: Mapping[str, Any], files: Mapping[str, str]) -> None:
     """Tell the jobs of this process, on clusters too, what was planned: the config, and digests of files by name."""
     plan = {"config": _digest_of(config), "files": {name: digest[:_DIGITS] for name, digest in files.items()}}
     os.environ[_PLAN] = json.dumps(plan, separators=(",", ":"))
 
 
-def check_config(config: Any) -> None:
+def check_config(config: Mapping[str, Any]) -> None:
     """Raise UserError when this is a job that reads the config again and finds another than was planned."""
     if _plan() and _plan()["config"] != _digest_of(config):
         raise UserError(f"the config was edited after this run was planned, before this job began. {_REMEDY}")
@@ -67,5 +67,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _digest_of(config: Any) -> str:
+def _digest_of(config: Mapping[str, Any]) -> str:
+    """Of all keys but the place of the source, which may have another name on another machine."""
+    config = {**config, "source": {key: value for key, value in config["source"].items() if key != "path"}}
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:_DIGITS]

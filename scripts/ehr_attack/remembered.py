@@ -1,6 +1,6 @@
 """Results without Snakemake's records of them: it would trust them whatever has been edited, so the workflow asks."""
 
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +27,15 @@ def check_remembered(run: Path, memory: Path, options: Sequence[str]) -> None:
 
 def _knows(memory: Path, run: Path) -> bool:
     """Whether there is a record of any file of the run, finished or begun; Snakemake names it by the file's path."""
-    path = f"{run.as_posix()}/".encode()
-    start = urlsafe_b64encode(path[: len(path) // 3 * 3]).decode()
-    names = (name.name.removeprefix("@") for part in ("metadata", "incomplete") for name in (memory / part).glob("*"))
-    return any(name.startswith(start) for name in names) or any(memory.glob("*.db"))
+    start = f"{run.as_posix()}/"
+    names = (name.name for part in ("metadata", "incomplete") for name in (memory / part).glob("*"))
+    return any(_path_of(name).startswith(start) for name in names) or any(memory.glob("*.db"))
+
+
+def _path_of(name: str) -> str:
+    """The path, or how it begins, that Snakemake made the name of a record of: base 64, behind @ where it is long."""
+    name = name.removeprefix("@")
+    try:
+        return urlsafe_b64decode(name[: len(name) // 4 * 4]).decode(errors="replace")
+    except ValueError:
+        return ""
