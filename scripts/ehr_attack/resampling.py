@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 INTERVAL_PERCENTILES = (2.5, 97.5)
 
@@ -44,8 +44,8 @@ def exact_interval(share: float, n: int) -> tuple[float, float]:
     share x n need not be whole: a patient may have several stays, or models.
     """
     tail, count = INTERVAL_PERCENTILES[0] / 100.0, share * n
-    low = float(beta.ppf(tail, count, n - count + 1.0)) if count > 0 else 0.0
-    high = float(beta.ppf(1.0 - tail, count + 1.0, n - count)) if count < n else 1.0
+    low = float(betaincinv(count, n - count + 1.0, tail)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1.0, n - count, 1.0 - tail)) if count < n else 1.0
     return low, high
 
 
