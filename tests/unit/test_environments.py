@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ehr_attack.attacks import MODES
+from ehr_attack.digests import code_digest
 from ehr_attack.models import MODELS
 from ehr_attack.paths import PROJECT_DIR
 from ehr_attack.sources import SERVER_STAGING, SOURCES
@@ -31,6 +32,8 @@ REGISTERED = {
     "extract": {name for source in SOURCES.values() for name in (source.shape, source.staging)} | {SERVER_STAGING},
     "plot": set(),
 }
+# Jinja2 brings markupsafe; no rule of this environment calls the functions that import torch.
+REACHED_BUT_NOT_USED = {"plot": {"markupsafe", "torch"}}
 
 
 def constrained() -> dict[str, str]:
@@ -60,6 +63,17 @@ def test_all_environments_have_the_same_python_and_together_all_that_pyproject_a
 
 def test_every_environment_is_that_of_a_rule() -> None:
     assert set(scripts()) == set(ENVIRONMENTS) == set(REGISTERED)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_package_that_a_script_reaches_is_pinned(environment: str) -> None:
+    """By the digests that decide what is stale; a package that came with another would have any version."""
+    digests = [code_digest(script, sorted(REGISTERED[environment])) for script in scripts()[environment]]
+    reached = {name.removeprefix("package ") for digest in digests for name in digest if name.startswith("package ")}
+    assert len(reached) > 3
+    pinned = {name for entry in pins(environment) for name in PACKAGES.get(entry, ())}
+    reached = {canonicalize_name(name) for name in reached} - REACHED_BUT_NOT_USED.get(environment, set())
+    assert reached - {canonicalize_name(name) for name in pinned} == set()
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
