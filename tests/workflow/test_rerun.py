@@ -138,3 +138,14 @@ def test_wrong_config_ends_in_one_line_without_a_traceback(project):
     assert "ehr-attack: config key attack.lambdas.low: found '0.1'" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert len([line for line in done.stderr.splitlines() if "config key" in line]) == 1
+
+
+def test_a_source_that_fails_its_audit_ends_the_run_before_anything_is_learned(project):
+    """The audit goes first, though nothing waits for it; two edits at once, and both are seen."""
+    models = {file: file.read_bytes() for file in (project.folder / "results/small/models").rglob("*.parquet")}
+    project.edit_config("source.full_release", True)
+    project.edit_config("training.lr", 0.002)
+    assert {"audit", "train"} <= set(project.stale_rules())
+    done = project.snakemake(check=False)
+    assert done.returncode != 0 and "Error in rule audit" in done.stdout + done.stderr
+    assert models == {file: file.read_bytes() for file in (project.folder / "results/small/models").rglob("*.parquet")}
