@@ -29,6 +29,14 @@ _DAEMONS = ("munged", "slurmctld", "slurmd")
 _CLIENTS = ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun", "sshare")
 _SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 _START_SECONDS, _STOP_SECONDS = 60, 30
+# Reads until this process closes its end of the pipe or has died: then the jobs end, and the daemons.
+_GUARD = """
+read -r _
+scancel --user root
+looks=0
+while [ -n "$(squeue --noheader)" ] && [ $looks -lt 150 ]; do sleep 0.2; looks=$((looks + 1)); done
+kill $(cat "$1"/*.pid)
+"""
 # Of a device file, the number at its end becomes CUDA_VISIBLE_DEVICES; no regular file is taken for a device.
 _GRES = """
 AutoDetect=off
@@ -81,7 +89,7 @@ def why_not_submit() -> str | None:
 
 def why_not() -> str | None:
     """Why no cluster can be started here; None when one can."""
-    if missing := [name for name in (*_DAEMONS, "sbatch", "setpriv") if not _program(name)]:
+    if missing := [name for name in (*_DAEMONS, "sbatch") if not _program(name)]:
         return f"no Slurm: {', '.join(missing)} not installed (apt-get install slurm-wlm munge)"
     return why_not_submit() or (None if os.geteuid() == 0 else "a Slurm for tests is started as root only")
 
@@ -112,7 +120,7 @@ class SlurmCluster:
 
 @contextmanager
 def running_cluster() -> Iterator[SlurmCluster]:
-    """Start a cluster, and stop it with its jobs at the end. Its daemons end too when this process is killed."""
+    """Start a cluster, and stop it with its jobs at the end. Both end too when this process is killed."""
     with tempfile.TemporaryDirectory(prefix="ehr-slurm-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         folder = Path(name)
         cluster = SlurmCluster(folder, {"PATH": f"{folder / 'bin'}:{_SYSTEM_PATH}"})
@@ -128,12 +136,9 @@ def running_cluster() -> Iterator[SlurmCluster]:
         config = ("-f", str(folder / "slurm.conf"))
         stack.enter_context(_daemon(folder, "slurmctld", "-D", "-i", *config))
         stack.enter_context(_daemon(folder, "slurmd", "-D", *config))
+        stack.enter_context(_guarded(cluster))
         assert wait_for(lambda: _told(cluster, "sinfo", "-h", "-o", "%T") == "idle", _START_SECONDS), cluster.log()
-        try:
-            yield cluster
-        finally:
-            _told(cluster, "scancel", "--user", "root")
-            wait_for(lambda: not _told(cluster, "squeue", "-h"), _STOP_SECONDS)
+        yield cluster
 
 
 def wait_for(condition: Callable[[], Found], seconds: float) -> Found | None:
@@ -168,8 +173,8 @@ def _configure(folder: Path) -> None:
 
 @contextmanager
 def _daemon(folder: Path, name: str, *arguments: str) -> Iterator[None]:
-    """A daemon in the foreground, ended with this process whatever ends that."""
-    command = ["setpriv", "--pdeathsig", "TERM", str(_program(name)), *arguments]
+    """A daemon in the foreground, ended with the block."""
+    command = [str(_program(name)), *arguments]
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
             command,
@@ -187,6 +192,25 @@ def _daemon(folder: Path, name: str, *arguments: str) -> Iterator[None]:
             process.wait(timeout=_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
+
+
+@contextmanager
+def _guarded(cluster: SlurmCluster) -> Iterator[None]:
+    """A process that ends what runs on the cluster, and the cluster: with the block, or with this process."""
+    with (cluster.folder / "guard.log").open("w") as log:
+        guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", str(cluster.folder)],
+            env=os.environ | cluster.environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        guard.communicate()
 
 
 def _told(cluster: SlurmCluster, *command: str) -> str:

@@ -16,6 +16,7 @@ KEEP = """
 import sys
 import slurm_cluster
 with slurm_cluster.running_cluster() as cluster:
+    cluster.run("sbatch", "--output", "/dev/null", "--wrap", f"srun sh -c 'sleep 600; : {cluster.folder}'")
     print(cluster.folder, flush=True)
     sys.stdin.read()
 """
@@ -39,7 +40,7 @@ def processes_that_name(folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["as planned", "killed"])
-def test_the_daemons_end_with_the_tests_even_if_these_are_killed(end: str) -> None:
+def test_daemons_and_jobs_end_with_the_tests_even_if_these_are_killed(end: str) -> None:
     before = sorted(Path("/etc/slurm").glob("*"))
     environment = os.environ | {"PYTHONPATH": f"{PROJECT_DIR / 'tests'}:{PROJECT_DIR / 'scripts'}"}
     with subprocess.Popen(
@@ -47,7 +48,7 @@ def test_the_daemons_end_with_the_tests_even_if_these_are_killed(end: str) -> No
     ) as tests:
         assert tests.stdin and tests.stdout
         folder = tests.stdout.readline().strip()
-        assert len(processes_that_name(folder)) >= 3
+        assert slurm.wait_for(lambda: [name for name in processes_that_name(folder) if "/sh -c sleep" in name], 60)
         assert sorted(Path("/etc/slurm").glob("*")) == before
         if end == "killed":
             tests.send_signal(signal.SIGKILL)
