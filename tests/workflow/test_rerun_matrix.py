@@ -104,7 +104,7 @@ def test_every_config_key_has_a_row_and_every_row_a_key():
 
 def leaves(part: dict, prefix: str = "") -> Iterator[str]:
     for key, value in part["properties"].items():
-        if value.get("type") == "object":
+        if value.get("type") == "object" and "properties" in value:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
