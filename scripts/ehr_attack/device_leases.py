@@ -12,6 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -82,12 +83,15 @@ def _locked(file: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        _log.warning("no locks in %s (%s): two jobs may compute on one GPU", file.parent, error.strerror)
     return descriptor
 
 
 def _lock_folder() -> Path:
     folder = Path(tempfile.gettempdir(), f"ehr-attack-gpus-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     # Everybody may write beside it: another user could have put a folder or a link there.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():

@@ -19,7 +19,8 @@ FOR_MESSAGES_ONLY = {"suppression.py": ("extraction.py", "folds.py", "staging.py
 """By module: modules that import it for the words of logs and errors alone: it is no part of theirs."""
 
 _PACKAGE = PACKAGE_DIR.name
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
+_DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+_INSTALLED = ("site-packages", "dist-packages")
 _Reached = tuple[frozenset[Path], frozenset[str]]
 
 
@@ -51,7 +52,7 @@ def _one_step(path: Path, own: frozenset[str]) -> _Reached:
     files, packages = set(relatives), set()
     for module in names:
         top = module.partition(".")[0]
-        if top == _PACKAGE or top in own or (path.parent / f"{top}.py").is_file():
+        if top == _PACKAGE or top in own or _is_beside(path, top):
             files.update(_files_of(module))
         elif top not in sys.stdlib_module_names:
             packages.add(_DISTRIBUTIONS.get(top, top))
@@ -59,6 +60,12 @@ def _one_step(path: Path, own: frozenset[str]) -> _Reached:
         if path in (PACKAGE_DIR / importer for importer in importers):
             files.discard(PACKAGE_DIR / name)
     return frozenset(files), frozenset(packages)
+
+
+def _is_beside(path: Path, top: str) -> bool:
+    """Whether a module or package lies in the folder of a file; beside what is installed lies all that is installed."""
+    folder = path.parent
+    return folder.name not in _INSTALLED and ((folder / f"{top}.py").is_file() or (folder / top).is_dir())
 
 
 @cache

@@ -151,3 +151,10 @@ def test_the_profile_lets_as_many_jobs_run_as_there_are_devices(value: str, monk
 def test_without_the_variable_devices_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_names() is None and device_names(3) == ["0", "1", "2"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"ehr-attack-gpus-{os.getuid()}").touch()
+    with pytest.raises(UserError, match="expected a folder of yours"):
+        lease(1)

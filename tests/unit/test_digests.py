@@ -180,3 +180,20 @@ def test_the_digest_of_a_folder_tells_names_and_bytes_apart(tmp_path):
     assert first == folder("same", {"2.txt": b"c", "1.txt": b"ab"})
     others = [{"1.txt": b"a", "2.txt": b"bc"}, {"1.txt": b"ab", "3.txt": b"c"}, {"1.txt": b"ab"}]
     assert len({first, *(folder(f"other{i}", files) for i, files in enumerate(others))}) == 4
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_every_package_of_a_digest_is_known_by_the_name_that_it_is_installed_by(script):
+    digest = digests.code_digest(SCRIPTS / script)
+    assert [name for name, version in digest.items() if version == "not installed"] == []
+
+
+def test_a_package_beside_a_users_own_module_is_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "beside_layers").mkdir()
+    (tmp_path / "own_model_of_layers.py").write_text("from beside_layers.block import Block\nimport torch\n")
+    (tmp_path / "beside_layers/block.py").write_text("Block = 1\n")
+    found = digests.code_digest(SCRIPTS / "train.py", ["own_model_of_layers"])
+    assert "own_model_of_layers.py" in found
+    assert any(name.endswith("block.py") for name in found)
+    assert "package beside_layers" not in found and "package torch" in found

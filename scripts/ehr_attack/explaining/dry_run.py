@@ -45,7 +45,7 @@ def planned_jobs(arguments: Sequence[str]) -> list[PlannedJob]:
         )
         if done.returncode:
             # In a dry run, Snakemake writes its own errors to standard output.
-            raise UserError(_refusal(done.stderr + done.stdout))
+            raise UserError(_refusal(done.stderr, done.stdout))
         return [_job(line) for line in reasons.read_text(encoding="utf-8").splitlines()]
 
 
@@ -55,10 +55,10 @@ def _job(line: str) -> PlannedJob:
     return PlannedJob(told["rule"], told["reason"], log, told["wildcards"])
 
 
-def _refusal(printed: str) -> str:
-    """The message of this workflow, else the end of what Snakemake said."""
-    lines = [line for line in printed.splitlines() if line.strip()]
-    own = [line.removeprefix("ehr-attack: ") for line in lines if line.startswith("ehr-attack: ")]
+def _refusal(errors: str, printed: str) -> str:
+    """The message of this workflow, which is the last on standard error, else the end of what Snakemake said."""
+    _, own, message = f"\n{errors}".rpartition("\nehr-attack: ")
     if own:
-        return own[-1]
+        return message.strip()
+    lines = [line for line in (errors + printed).splitlines() if line.strip()]
     return "\n".join(["snakemake --dry-run fails; it says:", *lines[-5:]])
