@@ -18,11 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 Exit status 0: every result is what its job wrote, from what is there, with the code and the packages that are here. 1:
 some are missing, were changed by hand, or are stale. Files that no job wrote are named, and are no fault.
 
-What verify does not tell: whether config.yaml, or a source outside of the run, asks for other results than these by now
-(`ehr-attack explain` does). Results of a model or an attack that was since taken out of config.yaml are verified like
-the rest; if you delete them, delete the records of their jobs in RUN/provenance as well, then use --gather. Whoever changes
-a result, its record and its folder's provenance.json to match leaves no trace: keep a copy of RUN/provenance where
-others cannot write, if that matters."""
+What verify does not tell: whether config.yaml, or a source outside of the run, asks for other results than these by
+now (`ehr-attack explain` does). Results of a model or an attack that was since taken out of config.yaml are verified
+like the rest; if you delete them, delete the records of their jobs in RUN/provenance as well, then use --gather.
+Whoever changes a result, its record and its folder's provenance.json to match leaves no trace: keep a copy of
+RUN/provenance where others cannot write, if that matters."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run, such as results/synthetic")
     parser.add_argument(
         "--gather", action="store_true", help="first write provenance.json of each folder anew, from RUN/provenance"
