@@ -24,6 +24,7 @@ sys.path.insert(0, LIBRARY)
 
 from ehr_attack import runtime
 from ehr_attack.config import read_config_file
+from ehr_attack.lineage.starter import be_starter
 
 STARTED = time.time()
 # Under `--directory`, a config.yaml there wins over the project's own. That of a workflow that uses this one as a module
@@ -32,6 +33,9 @@ IS_MODULE = HERE != Path(workflow.basedir)
 CONFIG_DIR = HERE if IS_MODULE or not Path("config.yaml").exists() else "."
 
 runtime.import_in_jobs(LIBRARY)
+# On a cluster the Snakemake that runs on the node: the one that has submitted the jobs may go before they end.
+if not workflow.subprocess_exec:
+    be_starter()
 runtime.set_verbosity(workflow.output_settings.verbose)
 with runtime.clear_errors():
     # Snakemake itself writes to .snakemake, and reads the config below, in ways that end in tracebacks.

@@ -9,7 +9,7 @@ edited behind a job's start does it no harm, and makes its result stale for the 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 def check_code(code: Mapping[str, str]) -> None:
     """Raise UserError when a file of `code`, see `digests.code_digest`, is not as planned any more."""
-    edited = sorted(name for name, path in _files(code) if _sha256(path)[:_DIGITS] != _planned(name, code))
+    files = {name: path for name in code if (path := code_file(name, PROJECT_DIR)) is not None}
+    edited = sorted(name for name, path in files.items() if _sha256(path)[:_DIGITS] != _planned(name, code))
     if edited:
         more = f" (and {len(edited) - 1} more)" if len(edited) > 1 else ""
         raise UserError(
@@ -45,22 +46,23 @@ def check_code(code: Mapping[str, str]) -> None:
         )
 
 
+def code_file(name: str, project: Path) -> Path | None:
+    """The file that a digest of code names: of the project, or of a user's own package.
+
+    None where it cannot be found, and for packages, which have a version only.
+    """
+    path: Path | None = project / name
+    if path is not None and not path.is_file() and name.endswith(".py"):
+        path = find_module(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    return path if path is not None and path.is_file() else None
+
+
 def _planned(name: str, code: Mapping[str, str]) -> str:
     return str(_plan().get("files", {}).get(name, code[name][:_DIGITS]))
 
 
 def _plan() -> dict[str, Any]:
     return dict(json.loads(os.environ.get(_PLAN, "{}")))
-
-
-def _files(code: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """The files of a digest: of the project, or of a user's own package; packages have a version only."""
-    for name in code:
-        path: Path | None = PROJECT_DIR / name
-        if path is not None and not path.is_file() and name.endswith(".py"):
-            path = find_module(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
-        if path is not None and path.is_file():
-            yield name, path
 
 
 def _sha256(path: Path) -> str:

@@ -65,10 +65,12 @@ def job(task: Any) -> Iterator[None]:
     task: what the workflow tells a script: its rule, log, input, output, params and wildcards.
     """
     log_file = Path(str(task.log[0]))
-    with logged(log_file), importlib.import_module(_SOLE_JOB).alone(log_file, list(task.output)):
-        importlib.import_module(_ANNOUNCED).check_code(getattr(task.params, "code", {}))
-        yield
-        importlib.import_module(_RECORDS).write_record(task)
+    with logged(log_file):
+        records = importlib.import_module(_RECORDS)
+        with importlib.import_module(_SOLE_JOB).alone(log_file, [*task.output, records.record_file(log_file)]):
+            importlib.import_module(_ANNOUNCED).check_code(getattr(task.params, "code", {}))
+            yield
+            records.write_record(task)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import pytest
 
 from ehr_attack.cli import main
 from ehr_attack.errors import UserError
-from ehr_attack.lineage.records import gather, gather_all, read_records, write_record
-from ehr_attack.lineage.verifying import CHANGED, MISSING, STALE, UNKNOWN, verify
+from ehr_attack.lineage import records as records_module
+from ehr_attack.lineage.records import gather_all, read_records, write_record
+from ehr_attack.lineage.verifying import CHANGED, MISSING, STALE, UNCHECKED, UNKNOWN, verify
 
 
 class Named(list):
@@ -105,7 +106,7 @@ def test_every_folder_with_results_gets_the_records_of_its_jobs(run):
     assert told == {"jobs": {"train": read_records(run)["train"]}}
     assert not (run / "logs/provenance.json").exists()
     before = (run / "models/lstm/provenance.json").stat().st_mtime_ns
-    gather(run, {run / "models/lstm"})
+    gather_all(run)
     assert (run / "models/lstm/provenance.json").stat().st_mtime_ns == before
 
 
@@ -142,6 +143,58 @@ def test_another_version_of_a_package_is_told(run, project):
     findings = verify(run, project)
     assert {finding.file for finding in findings} == {"models/lstm/history.parquet", "models/lstm/model.json"}
     assert all("numpy was 0.1, and is " in finding.what for finding in findings)
+
+
+def test_code_of_the_project_that_is_gone_makes_stale_what_it_made(run, project):
+    (project / "scripts/train.py").unlink()
+    findings = verify(run, project)
+    assert {finding.file for finding in findings} == {"models/lstm/history.parquet", "models/lstm/model.json"}
+    assert all("scripts/train.py is gone" in finding.what for finding in findings)
+
+
+def test_a_model_of_ones_own_is_looked_for_where_python_finds_it(run, project, tmp_path, monkeypatch, capsys):
+    code = {"own_models/__init__.py": sha(""), "own_models/net.py": sha("# net\n")}
+    edit(run / "provenance/train.json", code=code)
+    gather_all(run)
+    own = [(UNCHECKED, "own_models/__init__.py"), (UNCHECKED, "own_models/net.py")]
+    assert found(run, project) == own
+    assert main(["verify", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "own_models/net.py: cannot be found here, not checked" in printed
+    assert "all 3 results are what their jobs wrote" in printed
+    write(tmp_path / "elsewhere/own_models/__init__.py", "")
+    write(tmp_path / "elsewhere/own_models/net.py", "# net\n")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    assert found(run, project) == []
+    write(tmp_path / "elsewhere/own_models/net.py", "# edited\n")
+    findings = verify(run, project)
+    assert {finding.kind for finding in findings} == {STALE}
+    assert "own_models/net.py was edited" in findings[0].what
+
+
+def test_versions_are_those_that_the_job_has_not_those_that_snakemake_has(run):
+    code = {"package numpy": "0.1", "package no-such-package": "9.9"}
+    ended(run, "train", {}, {"sidecar": "models/lstm/model.json"}, {"code": code})
+    versions = read_records(run)["train"]["versions"]
+    assert versions["numpy"] == __import__("numpy").__version__
+    assert versions["no-such-package"] == "not installed"
+
+
+def test_what_a_job_reads_when_it_ends_does_not_grow_with_the_run(run, monkeypatch):
+    read = []
+    original = records_module.read_json
+    monkeypatch.setattr(records_module, "read_json", lambda file: read.append(file) or original(file))
+
+    def reads_of_a_job(number: int) -> int:
+        read.clear()
+        write(run / f"attacks/{number}/outcomes.parquet", "outcomes")
+        model = {"model": run / "models/lstm/model.json"}
+        ended(run, f"attack_{number}", model, {"out": f"attacks/{number}/outcomes.parquet"}, {})
+        return len(read)
+
+    first = reads_of_a_job(0)
+    assert [reads_of_a_job(number) for number in range(1, 30)] == [first] * 29
+    assert 0 < first < 5
 
 
 @pytest.mark.parametrize("place", ["features/features.parquet", "models/lstm/model.json"])

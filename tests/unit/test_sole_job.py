@@ -1,16 +1,22 @@
 """Real processes that work at one run at once: turns, records of many jobs, and jobs that outlive their run."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from ehr_attack.errors import UserError
 from ehr_attack.lineage.records import read_records
+from ehr_attack.lineage.starter import be_starter, starter_is_gone
+from ehr_attack.lineage.turns import turn
 from ehr_attack.storage import clear_scratch
 
 COUNT = """
@@ -63,11 +69,30 @@ with job(task), atomic_path(output) as temporary:
     time.sleep(seconds)
 """
 
+# No file system without locks is at hand where this runs: the system's answer on one, before any other code.
+WITHOUT_LOCKS = """
+import errno, fcntl
+def refuse(*_): raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = refuse
+"""
+
+# With a shell in between, which goes on when the starter is killed.
+STARTER_BY_A_SHELL = """
+import subprocess, sys
+from ehr_attack.lineage.starter import be_starter
+be_starter()
+subprocess.Popen(["sh", "-c", '"$@" & echo $!; wait', "sh", *sys.argv[1:]])
+sys.stdin.read()
+"""
+
 STARTER = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); sys.stdin.read()"
 
 
-def start(program: str, *arguments: object, **options) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+TOLD, SYSTEM_FLOCK = "EHR_ATTACK_STARTER", fcntl.flock
+
+
+def start(program: str, *arguments: object, told: str | None = None, **options) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | ({} if told is None else {TOLD: told})
     return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], env=environment, **options)
 
 
@@ -129,6 +154,115 @@ def test_a_job_ends_with_the_process_that_started_it(tmp_path):
     starter.wait()
     wait_until(lambda: not is_alive(pid))
     assert not (tmp_path / "models/model.txt").exists()
+
+
+def test_a_job_ends_with_its_snakemake_though_a_shell_between_goes_on(tmp_path):
+    command = [sys.executable, "-c", JOB, tmp_path, "nobody waits for it", 600]
+    starter = start(STARTER_BY_A_SHELL, *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pid = int(starter.stdout.readline())
+    wait_until(lambda: list((tmp_path / "models").glob(".model.txt.*/model.txt")))
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    starter.kill()
+    starter.wait()
+    wait_until(lambda: not is_alive(pid))
+    wait_until(lambda: not is_alive(parent))
+    assert not (tmp_path / "models/model.txt").exists()
+
+
+def test_a_job_that_begins_after_its_snakemake_has_ended_does_nothing(tmp_path):
+    program = "import os; from ehr_attack.lineage.starter import be_starter; be_starter(); print(os.environ['{}'])"
+    ended = start(program.format(TOLD), stdout=subprocess.PIPE, text=True)
+    told = ended.communicate()[0].rstrip("\n")
+    late = start(JOB, tmp_path, "of a run that is gone", 0, stderr=subprocess.PIPE, text=True, told=told)
+    assert "the process that started this job is gone" in late.communicate(timeout=300)[1]
+    assert late.returncode == 1
+    assert not (tmp_path / "models/model.txt").exists()
+
+
+def test_a_number_means_a_process_of_this_machine_that_began_then(monkeypatch):
+    monkeypatch.delenv(TOLD, raising=False)
+    assert not starter_is_gone(), "nobody was told"
+    monkeypatch.setenv(TOLD, "")
+    be_starter()
+    assert not starter_is_gone()
+    pid, begun, place = os.environ[TOLD].split(" ", 2)
+    monkeypatch.setenv(TOLD, f"{pid} {int(begun) - 1} {place}")
+    assert starter_is_gone(), "the number was given to a later process"
+    monkeypatch.setenv(TOLD, f"{pid} {int(begun) - 1} another-{place}")
+    assert not starter_is_gone(), "what runs on another machine cannot be seen from here"
+
+
+def test_without_locks_jobs_that_end_at_once_crash_none_and_lose_no_record(tmp_path):
+    working = [start(WITHOUT_LOCKS + RECORD, tmp_path, worker) for worker in range(8)]
+    assert [process.wait(timeout=300) for process in working] == [0] * 8
+    told = json.loads((tmp_path / "models/provenance.json").read_text())["jobs"]
+    assert set(told) == {f"{worker}_{job}" for worker in range(8) for job in range(4)}
+    assert told == read_records(tmp_path)
+
+
+def test_without_locks_a_job_asks_an_older_one_to_end_and_leaves_its_files_alone(tmp_path):
+    older = start(WITHOUT_LOCKS + JOB, tmp_path, "of an older config", 600, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list((tmp_path / "models").glob(".model.txt.*/model.txt")))
+    (half_written,) = (tmp_path / "models").glob(".model.txt.*/model.txt")
+    assert start(WITHOUT_LOCKS + JOB, tmp_path, "right", 0).wait(timeout=300) == 0
+    assert older.wait(timeout=60) == 1
+    assert "another run has begun this job anew" in older.communicate()[1]
+    assert half_written.exists()
+    assert (tmp_path / "models/model.txt").read_text() == "right"
+
+
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_only_some_answers_mean_that_there_are_no_locks(tmp_path, monkeypatch, answer):
+    monkeypatch.setattr(fcntl, "flock", refusing(answer))
+    with turn(tmp_path / ".lock") as mine:
+        assert not mine.locked
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"), turn(tmp_path / ".lock"):
+        pass
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.ESTALE, times=2))
+    with turn(tmp_path / ".lock") as mine:
+        assert mine.locked
+
+
+def refusing(answer: int, times: int = 1000):
+    """The system's flock after so many refusals."""
+    left = iter(range(times))
+
+    def flock(*arguments):
+        if next(left, None) is None:
+            return SYSTEM_FLOCK(*arguments)
+        raise OSError(answer, os.strerror(answer))
+
+    return flock
+
+
+def test_a_lock_is_for_all_whom_the_umask_lets_write(tmp_path):
+    before = os.umask(0o002)
+    try:
+        with turn(tmp_path / ".lock"):
+            assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
+
+
+def test_a_lock_of_another_user_ends_in_one_message():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        lock = Path(folder, ".train.log.lock")
+        lock.touch(0o000)
+        child = os.fork()
+        if child == 0:
+            # Root may open anything.
+            if os.getuid() == 0:
+                os.setuid(65534)
+            try:
+                with turn(lock):
+                    os._exit(1)
+            except UserError as error:
+                os._exit(0 if f"{lock}: cannot be opened (Permission denied)" in str(error) else 2)
+            finally:
+                os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_what_a_killed_job_left_goes_with_its_next_start_and_nothing_else_does(tmp_path):

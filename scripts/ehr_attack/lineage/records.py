@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from ehr_attack.digests import data_digest
 from ehr_attack.errors import UserError
 from ehr_attack.lineage.turns import turn
+from ehr_attack.lineage.versions import installed_version
 from ehr_attack.public_config import public_config
 from ehr_attack.storage import clear_scratch, file_digest, read_json, write_json
 
 RECORDS, GATHERED = "provenance", "provenance.json"
 MODEL_SEED = "model"
 """What the seed of a job's wildcards is for: the model's weights and the order of its training stays."""
-_PACKAGE = "package "
+_PACKAGE, _OUTSIDE = "package ", "outside/"
 _PARTS = {"rule", "inputs", "outputs", "code", "versions", "seeds"}
 
 
@@ -41,10 +42,14 @@ def write_record(job: Job) -> None:
     log = Path(str(job.log[0]))
     run = log.parent.parent
     record = record_of(job, run)
-    file = run / RECORDS / f"{log.stem}.json"
-    clear_scratch([file])
-    write_json(record, file)
-    gather(run, {(run / output).parent for output in record["outputs"]})
+    write_json(record, record_file(log))
+    for place in {Path(output).parent for output in record["outputs"]}:
+        _tell(run, place.as_posix(), {log.stem: record})
+
+
+def record_file(log: Path) -> Path:
+    """Where the record of the job lies that logs to `log`."""
+    return log.parent.parent / RECORDS / f"{log.stem}.json"
 
 
 def record_of(job: Job, run: Path) -> dict[str, Any]:
@@ -54,7 +59,8 @@ def record_of(job: Job, run: Path) -> dict[str, Any]:
     """
     params = {str(name): value for name, value in job.params.items()}
     code = {str(name): str(digest) for name, digest in params.pop("code", {}).items()}
-    packages = {name.removeprefix(_PACKAGE): text for name, text in code.items() if name.startswith(_PACKAGE)}
+    # As they are here: the job may have an environment of its own, another than Snakemake's, which has told of `code`.
+    packages = [name.removeprefix(_PACKAGE) for name in code if name.startswith(_PACKAGE)]
     wildcards = {str(name): str(value) for name, value in job.wildcards.items()}
     inputs = _digests(job.input, run)
     own = [*_seeds(params), *((MODEL_SEED, int(seed)) for name, seed in wildcards.items() if name == "seed")]
@@ -65,7 +71,7 @@ def record_of(job: Job, run: Path) -> dict[str, Any]:
         "outputs": _digests(job.output, run),
         "params": public_config(_plain(params)),
         "code": {name: digest for name, digest in code.items() if not name.startswith(_PACKAGE)},
-        "versions": {"python": platform.python_version()} | packages,
+        "versions": {"python": platform.python_version()} | {name: installed_version(name) for name in packages},
         "seeds": _by_purpose([*own, *_inherited(inputs, run)]),
     }
 
@@ -96,29 +102,61 @@ def told_by_folder(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
     return {folder: {"jobs": of_folder} for folder, of_folder in jobs.items()}
 
 
-def gather(run: Path, folders: Collection[Path]) -> None:
-    """Write `provenance.json` into `folders` of the run: the records of the jobs that made what lies there.
-
-    A file that would not change is left as it is.
-    """
-    # In turn: a job that ends meanwhile would else write its own view of a folder over this one, without this record.
-    with turn(run / RECORDS / ".lock"):
-        clear_scratch(folder / GATHERED for folder in folders)
-        for place, told in told_by_folder(_usable_records(run)).items():
-            file = run / place / GATHERED
-            if file.parent in folders and (not file.exists() or _readable(file) != told):
-                write_json(told, file)
-                # As private as the folder: a file of single patients says by its name alone that there is one.
-                file.chmod(file.parent.stat().st_mode & 0o666)
-
-
 def gather_all(run: Path) -> None:
-    """`gather` into every folder with results, and remove the `provenance.json` of folders that have none any more."""
+    """Write `provenance.json` of every folder with results anew, and remove it from folders that have none any more."""
     places = told_by_folder(read_records(run))
     for file in run.rglob(GATHERED):
         if file.parent.relative_to(run).as_posix() not in places:
             file.unlink()
-    gather(run, {run / place for place in places if (run / place).is_dir()})
+    for place, told in places.items():
+        if (run / place).is_dir():
+            _tell(run, place, told["jobs"], anew=True)
+
+
+def _tell(run: Path, place: str, jobs: Mapping[str, Any], anew: bool = False) -> None:
+    """Add the records `jobs` to the `provenance.json` of a folder, or with `anew` let it hold these alone.
+
+    Reads that one file, and not the records of the whole run, of which there may be thousands.
+    """
+    file = run / place / GATHERED
+    # In turn: a job that ends meanwhile would else write its own view of the folder over this one, without this record.
+    with turn(file.with_name(f".{GATHERED}.lock")) as mine:
+        if mine.locked:
+            clear_scratch([file])
+            known = _known(run, place) if file.exists() and not anew else {}
+            _write_told({"jobs": {**known, **jobs}}, file)
+            return
+        # Without locks: until no record came meanwhile. Then whoever writes last has seen all of them.
+        while _readable(file) != (told := _told_anew(run, place)):
+            _write_told(told, file)
+
+
+def _known(run: Path, place: str) -> dict[str, Any]:
+    """The records of a folder: what it tells, less those deleted since; where it tells none, from those of the run."""
+    told = _told(run / place / GATHERED)
+    if told is None:
+        return dict(_told_anew(run, place)["jobs"])
+    return {name: record for name, record in told.items() if (run / RECORDS / f"{name}.json").exists()}
+
+
+def _told(file: Path) -> dict[str, Any] | None:
+    """The usable records in a `provenance.json`; None where it cannot be read."""
+    told = _readable(file)
+    if not isinstance(told, dict) or not isinstance(told.get("jobs"), dict):
+        return None
+    return {name: record for name, record in told["jobs"].items() if _is_record(record)}
+
+
+def _told_anew(run: Path, place: str) -> dict[str, Any]:
+    return told_by_folder(_usable_records(run)).get(place, {"jobs": {}})
+
+
+def _write_told(told: Mapping[str, Any], file: Path) -> None:
+    """A file that would not change is left as it is."""
+    if _readable(file) != told:
+        write_json(told, file)
+        # As private as the folder: a file of single patients says by its name alone that there is one.
+        file.chmod(file.parent.stat().st_mode & 0o666)
 
 
 def _seeds(params: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -129,9 +167,11 @@ def _seeds(params: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def _inherited(inputs: Collection[str], run: Path) -> Iterator[tuple[str, int]]:
-    """The seeds of the jobs that made `inputs`."""
-    for record in _usable_records(run).values():
-        if not record["outputs"].keys().isdisjoint(inputs):
+    """The seeds of the jobs that made `inputs`, as the folders of these tell them."""
+    for place in {Path(name).parent.as_posix() for name in inputs if not name.startswith(_OUTSIDE)}:
+        for record in _known(run, place).values():
+            if record["outputs"].keys().isdisjoint(inputs):
+                continue
             yield from ((purpose, seed) for purpose, seeds in record["seeds"].items() for seed in seeds)
 
 
@@ -148,7 +188,7 @@ def _digests(paths: Iterable[Any], run: Path) -> dict[str, str]:
         inside = path.is_relative_to(run)
         if not path.exists():
             continue
-        name = path.relative_to(run).as_posix() if inside else f"outside/{path.name}"
+        name = path.relative_to(run).as_posix() if inside else f"{_OUTSIDE}{path.name}"
         digests[name] = file_digest(path) if inside and path.is_file() else data_digest(path)
     return dict(sorted(digests.items()))
 
@@ -173,7 +213,11 @@ def _files(run: Path) -> list[Path]:
 
 def _usable(file: Path) -> dict[str, Any] | None:
     record = _readable(file)
-    return record if isinstance(record, dict) and set(record) >= _PARTS else None
+    return record if _is_record(record) else None
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) >= _PARTS
 
 
 def _readable(file: Path) -> Any:

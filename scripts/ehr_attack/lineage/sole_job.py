@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ehr_attack.lineage.starter import starter_is_gone
 from ehr_attack.lineage.turns import turn
 from ehr_attack.storage import clear_scratch
 
@@ -23,14 +24,17 @@ def alone(log_file: Path, outputs: Iterable[Path]) -> Iterator[None]:
     """Run the block while no other process runs the job of this log.
 
     An older one that does is asked to end, and waited for. This process ends in its turn, with status 1, as soon as a
-    later one asks for that, or the process that has started it is gone.
+    later one asks for that, or the process that has started it is gone. What killed ones left beside `outputs` is
+    cleared away. A file system without locks makes nobody wait, so nothing is cleared away there: it may be in use.
     """
     parent = os.getppid()
     waiting = _Waiting(parent)
-    with turn(log_file.with_name(f".{log_file.name}.lock"), waiting) as lock:
-        clear_scratch(outputs)
+    with turn(log_file.with_name(f".{log_file.name}.lock"), waiting) as mine:
+        if mine.locked:
+            clear_scratch(outputs)
+        _end_with(parent)
         ended = threading.Event()
-        watch = threading.Thread(target=_watch, args=(lock, parent, ended), daemon=True)
+        watch = threading.Thread(target=_watch, args=(mine.descriptor, parent, ended), daemon=True)
         watch.start()
         try:
             yield
@@ -53,15 +57,23 @@ class _Waiting:
 
 
 def _watch(lock: int, parent: int, ended: threading.Event) -> None:
-    size = os.fstat(lock).st_size
+    size = _size(lock)
     while not ended.wait(_LOOK_SECONDS):
         _end_with(parent)
-        if os.fstat(lock).st_size != size:
+        if None not in (size, now := _size(lock)) and now != size:
             _end("another run has begun this job anew: giving way")
 
 
+def _size(descriptor: int) -> int | None:
+    """None where a server has lost the file: that says nothing of another run."""
+    try:
+        return os.fstat(descriptor).st_size
+    except OSError:
+        return None
+
+
 def _end_with(parent: int) -> None:
-    if os.getppid() != parent:
+    if os.getppid() != parent or starter_is_gone():
         _end("the process that started this job is gone: giving up")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ehr_attack.errors import UserError
 from ehr_attack.lineage.records import GATHERED, RECORDS, gather_all, read_records
-from ehr_attack.lineage.verifying import KINDS, UNKNOWN, verify
+from ehr_attack.lineage.verifying import KINDS, NO_FAULTS, verify
 from ehr_attack.storage import write_json
 
 
@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   ehr-attack verify results/synthetic --json findings.json
 
 Exit status 0: every result is what its job wrote, from what is there, with the code and the packages that are here. 1:
-some are missing, were changed by hand, or are stale. Files that no job wrote are named, and are no fault.
+some are missing, were changed by hand, or are stale. Files that no job wrote, and code of your own that cannot be found
+from here, are named, and are no fault. Packages must be those of the jobs: verify in an environment like theirs.
 
 What verify does not tell: whether config.yaml, or a source outside of the run, asks for other results than these by
 now (`ehr-attack explain` does). Results of a model or an attack that was since taken out of config.yaml are verified
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         write_json([vars(finding) for finding in findings], arguments.json)
     files = sum(len(record["outputs"]) for record in read_records(folder).values())
-    broken = {finding.file for finding in findings if finding.kind != UNKNOWN}
+    broken = {finding.file for finding in findings if finding.kind not in NO_FAULTS}
     if results := [file for file in broken if Path(file).name != GATHERED]:
         raise UserError(
             f"{folder}: {len(results)} of {files} results do not hold. Delete what was changed by hand, then run "

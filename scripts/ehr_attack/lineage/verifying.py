@@ -1,29 +1,34 @@
 """Whether the results of a run are what its jobs wrote, from what is there, with the code that is here."""
 
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ehr_attack.announced import code_file
 from ehr_attack.errors import UserError
 from ehr_attack.lineage.records import GATHERED, RECORDS, read_records, told_by_folder
+from ehr_attack.lineage.versions import installed_version
 from ehr_attack.paths import PROJECT_DIR
 from ehr_attack.storage import file_digest, read_json
 
-MISSING, CHANGED, STALE, UNKNOWN = "missing", "changed", "stale", "unknown"
+MISSING, CHANGED, STALE, UNKNOWN, UNCHECKED = "missing", "changed", "stale", "unknown", "unchecked"
 KINDS = {
     MISSING: "a result that a job wrote is gone",
     CHANGED: "a result is not what the job wrote",
     STALE: "what it was made from, or the code that made it, is another now",
     UNKNOWN: "no job of the workflow has told that it wrote it",
+    UNCHECKED: "code of yours that results were made by",
 }
+NO_FAULTS = (UNKNOWN, UNCHECKED)
+"""Those of KINDS that tell nothing against the results."""
+_OF_PROJECT = ("scripts/", "workflow/")
 _NOT_RESULTS = ("logs", "benchmarks", RECORDS)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not hold: one of KINDS, the file by its place in the run, and what is wrong in words."""
+    """Something that does not hold: one of KINDS, the file by its place in the run (or of code), and what is wrong."""
 
     kind: str
     file: str
@@ -42,6 +47,7 @@ def verify(run: Path, project: Path = PROJECT_DIR) -> list[Finding]:
     findings = [finding for name, record in records.items() for finding in _of_job(name, record, found, code)]
     findings += _of_folders(records, run)
     recorded = {name for record in records.values() for name in record["outputs"]}
+    findings += [Finding(UNCHECKED, name, "cannot be found here, not checked") for name in code.not_found]
     findings += [Finding(UNKNOWN, name, KINDS[UNKNOWN]) for name in found if name not in recorded]
     order = list(KINDS)
     return sorted(set(findings), key=lambda finding: (order.index(finding.kind), finding.file, finding.what))
@@ -81,35 +87,42 @@ def _of_folders(records: Mapping[str, Mapping[str, Any]], run: Path) -> Iterator
 
 
 class _Code:
-    """The code and the packages that are here, each looked at once."""
+    """The code and the packages that are here, each looked at once. `not_found`: files of a user's own that are not."""
 
     def __init__(self, project: Path) -> None:
+        self.not_found: set[str] = set()
         self._project = project
-        self._digests: dict[str, str] = {}
+        self._digests: dict[str, str | None] = {}
         self._versions: dict[str, str] = {}
 
     def changes(self, code: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
         """What differs from a record, in words."""
-        files = [f"{name} was edited" for name, digest in code.items() if self._digest(name) not in ("", digest)]
+        files = [change for name, digest in code.items() if (change := self._change(name, digest))]
         return files + [
             f"{name} was {version}, and is {self._version(name)}"
             for name, version in versions.items()
             if name != "python" and self._version(name) != version
         ]
 
-    def _digest(self, name: str) -> str:
-        """Of a file of the project; empty for one of a user's own package, whose place is not known."""
+    def _change(self, name: str, recorded: str) -> str:
+        """What has become of a file; empty where nothing has, or its place is not known."""
+        digest = self._digest(name)
+        if digest is not None:
+            return f"{name} was edited" if digest != recorded else ""
+        if name.startswith(_OF_PROJECT):
+            return f"{name} is gone"
+        self.not_found.add(name)
+        return ""
+
+    def _digest(self, name: str) -> str | None:
         if name not in self._digests:
-            path = self._project / name
-            self._digests[name] = file_digest(path) if path.is_file() else ""
+            file = self._project / name if name.startswith(_OF_PROJECT) else code_file(name, self._project)
+            self._digests[name] = file_digest(file) if file is not None and file.is_file() else None
         return self._digests[name]
 
     def _version(self, package: str) -> str:
         if package not in self._versions:
-            try:
-                self._versions[package] = importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
-                self._versions[package] = "not installed"
+            self._versions[package] = installed_version(package)
         return self._versions[package]
 
 
