@@ -1,5 +1,7 @@
 """How results were made: records of jobs, and what `ehr-attack verify` finds of tampering and staleness."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import shutil
@@ -195,6 +197,25 @@ def test_what_a_job_reads_when_it_ends_does_not_grow_with_the_run(run, monkeypat
     first = reads_of_a_job(0)
     assert [reads_of_a_job(number) for number in range(1, 30)] == [first] * 29
     assert 0 < first < 5
+
+
+def test_without_locks_a_record_that_comes_between_reading_and_writing_is_not_lost(run, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    between = json.loads((run / "provenance/train.json").read_text())
+    original = records_module.write_json
+
+    def write_json(value, file):
+        if file == run / "models/lstm/provenance.json":
+            write(run / "provenance/between.json", json.dumps(between))
+        original(value, file)
+
+    monkeypatch.setattr(records_module, "write_json", write_json)
+    ended(run, "again", {}, {"sidecar": "models/lstm/model.json"}, {})
+    told = json.loads((run / "models/lstm/provenance.json").read_text())["jobs"]
+    assert set(told) == {"train", "again", "between"}
 
 
 @pytest.mark.parametrize("place", ["features/features.parquet", "models/lstm/model.json"])
