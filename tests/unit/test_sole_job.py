@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -185,6 +186,12 @@ def test_a_number_means_a_process_of_this_machine_that_began_then(monkeypatch):
     monkeypatch.setenv(TOLD, "")
     be_starter()
     assert not starter_is_gone()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert not starter_is_gone(), "that no more files can be opened tells nothing"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     pid, begun, place = os.environ[TOLD].split(" ", 2)
     monkeypatch.setenv(TOLD, f"{pid} {int(begun) - 1} {place}")
     assert starter_is_gone(), "the number was given to a later process"

@@ -26,8 +26,12 @@ def starter_is_gone() -> bool:
         return False
     if not begun:
         return not _exists(int(pid))
-    # The number alone may be that of a later process by now.
-    return _begun(int(pid)) != begun
+    try:
+        # The number alone may be that of a later process by now.
+        return _begun(int(pid)) != begun
+    except OSError:
+        # Such as too many open files: that tells nothing.
+        return False
 
 
 def _place() -> str:
@@ -44,7 +48,7 @@ def _begun(pid: int) -> str | None:
     try:
         # Behind the name, which may hold anything: state, ..., and as the 20th of these the time.
         state, *more = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if state in _ENDED else more[18]
 
