@@ -1,41 +1,51 @@
 """Results without Snakemake's records of them: it would trust them whatever has been edited, so the workflow asks."""
 
+import os
 from base64 import urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ehr_attack.errors import UserError
 
-_ANSWERS = {"-F", "--forceall", "--unlock"}
-"""Options that do not ask what is stale."""
+_NO_RESULTS = {"logs", "benchmarks", "provenance"}
+"""Folders of a run that no other job reads."""
 
 
-def check_remembered(run: Path, memory: Path, options: Sequence[str]) -> None:
-    """Raise UserError when results are in `run` of which Snakemake, in `memory`, knows nothing.
+def check_remembered(run: Path, memory: Path, is_made: Callable[[str], bool]) -> None:
+    """Raise UserError when a result lies in `run` of which Snakemake, in `memory`, knows nothing.
 
-    memory: the folder `.snakemake`; options: those that Snakemake was called with.
+    memory: the folder `.snakemake`; is_made: tells of a file whether the workflow makes it, with the present config.
+    A database of records (`--persistence-backend db`) is not read: results beside one are taken as known.
     """
-    finished = any((run / "provenance").glob("*.json"))
-    if finished and _ANSWERS.isdisjoint(options) and not _knows(memory, run):
+    if not run.is_dir() or any(memory.glob("*.db")):
+        return
+    known = {file for part in ("metadata", "incomplete") for file in _known(memory / part)}
+    unknown = [file for file in _files(run) if file not in known and is_made(file)]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise UserError(
-            f"{run}: holds results, but {memory} does not know what they were made with, and nothing could tell which "
-            f"of them are stale. Copy {memory} from where they were made. Or ask `ehr-attack verify {run}` whether "
-            "they are of this code; if so, and of this config, take them over: `snakemake --touch --forceall -c 1`."
-            " Or make them anew: `snakemake --forceall`."
+            f"{run}: holds results, but {memory} does not know what they were made with ({unknown[0]}{more}), and "
+            f"nothing could tell which of them are stale. Copy {memory} from where they were made. Or ask `ehr-attack "
+            f"verify {run}` whether they are of this code; if so, and of this config, take them over: `snakemake "
+            "--touch --forceall -c 1`. Or make them anew: `snakemake --forceall`. Both with the --configfile of the "
+            "run, if it has one. What is still named after that is not needed: delete it."
         )
 
 
-def _knows(memory: Path, run: Path) -> bool:
-    """Whether there is a record of any file of the run, finished or begun; Snakemake names it by the file's path."""
-    start = f"{run.as_posix()}/"
-    names = (name.name for part in ("metadata", "incomplete") for name in (memory / part).glob("*"))
-    return any(_path_of(name).startswith(start) for name in names) or any(memory.glob("*.db"))
+def _files(run: Path) -> Iterator[str]:
+    for folder, folders, names in os.walk(run, followlinks=True):
+        if Path(folder) == run:
+            folders[:] = sorted(set(folders) - _NO_RESULTS)
+        yield from (f"{folder}/{name}" for name in sorted(names))
 
 
-def _path_of(name: str) -> str:
-    """The path, or how it begins, that Snakemake made the name of a record of: base 64, behind @ where it is long."""
-    name = name.removeprefix("@")
-    try:
-        return urlsafe_b64decode(name[: len(name) // 4 * 4]).decode(errors="replace")
-    except ValueError:
-        return ""
+def _known(records: Path) -> Iterator[str]:
+    """The files that there is a record of. Snakemake names it by the file's path, in base 64; long ones in parts."""
+    for folder, _, names in os.walk(records):
+        parts = Path(folder).relative_to(records).parts
+        start = "".join(part.removeprefix("@") for part in parts)
+        for name in names:
+            try:
+                yield urlsafe_b64decode(start + name).decode()
+            except ValueError:  # no record: a mark of Snakemake's own
+                continue

@@ -1,44 +1,57 @@
 from base64 import urlsafe_b64encode
+from pathlib import Path
 
 import pytest
 
 from ehr_attack.errors import UserError
 from ehr_attack.remembered import check_remembered
 
+MEMORY, RUN = Path(".snakemake"), Path("results/one")
+FEATURES, LONG = "features/features.parquet", f"attacks/{'x' * 210}/outcomes.parquet"
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A run's folder with the record of one job, as `lineage` writes it."""
+
+@pytest.fixture(autouse=True)
+def run(tmp_path, monkeypatch) -> None:
+    """A run's folder with two results, what their jobs wrote beside them, and a user's own file."""
     monkeypatch.chdir(tmp_path)
-    folder = (tmp_path / "results/one").relative_to(tmp_path)
-    (folder / "provenance").mkdir(parents=True)
-    (folder / "provenance" / "features.json").write_text("{}")
-    return folder
+    beside = ("provenance/features.json", "logs/features.log", "benchmarks/features.tsv", "notes.txt")
+    for file in (FEATURES, LONG, *beside):
+        (RUN / file).parent.mkdir(parents=True, exist_ok=True)
+        (RUN / file).write_text("{}")
 
 
-def remember(memory, part, path):
+def remember(part: str, path: str) -> None:
     """As Snakemake 9 names its record of a file, in parts where it is long."""
     name = urlsafe_b64encode(path.encode()).decode()
-    file = memory / part / (name if len(name) < 255 else f"@{name[:254]}/{name[254:]}")
+    file = MEMORY / part / (name if len(name) < 255 else f"@{name[:254]}/{name[254:]}")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}")
 
 
+def is_made(path: str) -> bool:
+    return not path.endswith("notes.txt")
+
+
 @pytest.mark.parametrize("part", ["metadata", "incomplete"])
-@pytest.mark.parametrize("file", ["features/features.parquet", "x" * 300])
-def test_results_are_trusted_where_snakemake_knows_of_the_run(run, tmp_path, part, file):
-    memory = tmp_path / ".snakemake"
-    with pytest.raises(UserError, match="results/one: holds results, but"):
-        check_remembered(run, memory, ["--dry-run"])
-    remember(memory, part, f"results/onf/{file}")
-    (memory / part / "migration_underway").touch()
-    with pytest.raises(UserError):
-        check_remembered(run, memory, [])
-    remember(memory, part, f"{run.as_posix()}/{file}")
-    check_remembered(run, memory, [])
+def test_results_are_trusted_where_snakemake_knows_of_each(part):
+    with pytest.raises(
+        UserError, match=r"^results/one: holds results, but .snakemake does.*outcomes.parquet and 1 more"
+    ):
+        check_remembered(RUN, MEMORY, is_made)
+    remember(part, f"results/onf/{FEATURES}")
+    (MEMORY / part / "migration_underway").touch()
+    remember(part, f"{RUN}/{FEATURES}")
+    with pytest.raises(UserError, match=r"\(results/one/attacks/x+/outcomes.parquet\)"):
+        check_remembered(RUN, MEMORY, is_made)
+    remember(part, f"{RUN}/{LONG}")
+    check_remembered(RUN, MEMORY, is_made)
 
 
-def test_a_new_run_and_one_that_is_made_anew_need_no_records(run, tmp_path):
-    check_remembered(tmp_path / "results" / "two", tmp_path / ".snakemake", [])
-    for option in ("--forceall", "-F", "--unlock"):
-        check_remembered(run, tmp_path / ".snakemake", ["--cores", "1", option])
+def test_what_the_config_does_not_make_is_nobodys_concern():
+    check_remembered(RUN, MEMORY, lambda path: False)
+    with pytest.raises(UserError, match=r"\(results/one/features/features.parquet\)"):
+        check_remembered(RUN, MEMORY, lambda path: path.endswith(FEATURES))
+
+
+def test_a_new_run_needs_no_records():
+    check_remembered(Path("results/two"), MEMORY, is_made)

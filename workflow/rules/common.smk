@@ -1,5 +1,6 @@
 """What all rules share: the checked config, paths, and the digests that decide what is stale."""
 
+import functools
 import itertools
 import types
 
@@ -23,6 +24,14 @@ from ehr_attack.sources import SERVER_STAGING, SOURCES, find_tables, held_out_se
 from ehr_attack.sources.database_uri import URI_VARIABLE, database_uri
 from ehr_attack.sources.published import published_file
 
+
+@functools.cache
+def table_digest(table):
+    """Digest of a source table that is a file."""
+    with runtime.clear_errors():
+        return data_digest(EXTERNAL_TABLES[table])
+
+
 with runtime.clear_errors():
     C = validated_config(config)
     KIND = C["source"]["kind"]
@@ -33,15 +42,15 @@ with runtime.clear_errors():
         EXTERNAL_TABLES = dict.fromkeys([*load_shape(KIND).TABLES, *load_shape(KIND).OPTIONAL_TABLES])
     else:
         EXTERNAL_TABLES = {} if KIND == "synthetic" else find_tables(KIND, C["source"]["path"])
-    # All at the start: a table that cannot be read is told at once, one that changes meanwhile is stale the next time.
-    TABLE_DIGESTS = {} if FROM_SERVER else {table: data_digest(path) for table, path in sorted(EXTERNAL_TABLES.items())}
+    if workflow.is_main_process and not FROM_SERVER:
+        # All at the start: a table that cannot be read is told at once, one that changes meanwhile is stale the next time.
+        for name in sorted(EXTERNAL_TABLES):
+            table_digest(name)
     BY_SET = C["folds"]["method"] == "by_set"
     HELD_OUT_SETS = held_out_sets(EXTERNAL_TABLES, C["folds"]["held_out_sets"]) if BY_SET else []
     R = f"results/{C['run']['name']}"
     runtime.check_folder(Path(R))
-    if workflow.is_main_process:
-        check_remembered(Path(R), Path(".snakemake"), sys.argv)
-    else:
+    if not workflow.is_main_process:
         announced.check_config(C)
     models.check_found(C["training"]["models"])
     attacks.check_found(C["attack"]["modes"])
@@ -110,8 +119,9 @@ def block(name, without=()):
     return {key: value for key, value in C[name].items() if key not in without}
 
 
-# Staging jobs need the address; it stays out of everything that is written.
-if FROM_SERVER:
+# Staging jobs need the address; it stays out of everything that is written. A workflow that uses this one as a module
+# declares it itself, where its executor needs that: a declaration holds for all of its jobs, whatever they are.
+if FROM_SERVER and not IS_MODULE:
 
     envvars:
         URI_VARIABLE,
@@ -120,17 +130,54 @@ if FROM_SERVER:
 onstart:
     with runtime.clear_errors():
         runtime.check_results_writable(Path(R))
-    for stage in STAGES_TOLD:
-        stage_digest(stage)
-    announced.announce(C, digests_so_far())
+
+
+def begin_plan(wildcards):
+    """No input: what a plan begins with, once; see `_begin_plan`."""
+    _begin_plan()
+    return []
+
+
+@functools.cache
+def _begin_plan():
+    """Check that the results are remembered, tell jobs what was planned, and keep the server's address to ourselves.
+
+    Asked by the first rules of the pipeline for their inputs: by then Snakemake knows its options, and it asks as a
+    module and without hooks too, but not where it plans nothing (--lint, --unlock, --dag, --report and the like).
+    """
+    if workflow.executor_plugin is None or not workflow.is_main_process:
+        return
+    if not workflow.dag_settings.forceall:
+        with runtime.clear_errors():
+            # As a module with a prefix, results do not lie at R.
+            check_remembered(Path(rules.describe_run.output[0]).parent, Path(".snakemake"), is_made)
+    if not workflow.dryrun:
+        for stage in STAGES_TOLD:
+            stage_digest(stage)
+        announced.announce(C, digests_so_far())
     # Some executors (cluster-generic) would write the declared variables, with their values, into the job scripts.
     # There they are inherited, as by every job of the Slurm and local executors.
     if workflow.executor_plugin.common_settings.pass_envvar_declarations_to_cmd:
         workflow.envvars.discard(URI_VARIABLE)
 
 
+def is_made(path):
+    """Whether a rule makes the file `path` with the models, modes, seeds, folds and tables of the config as it is."""
+    used = {
+        "model": ARCHITECTURES,
+        "mode": MODES,
+        "seed": SEEDS,
+        "fold": FOLDS,
+        "shard": SHARDS,
+        "table": STAGED_TABLES,
+    }
+    made = [rule.get_wildcards(path) for rule in workflow.rules if rule.is_producer(path)]
+    return any(all(value in map(str, used[name]) for name, value in labels.items()) for labels in made)
+
+
 def source_table(wildcards):
     """The file of a source table that rule synthetic makes; one from outside is no input, see `outside_table`."""
+    _begin_plan()
     return SYNTHETIC_FILES[wildcards.table] if KIND == "synthetic" else []
 
 
@@ -147,7 +194,7 @@ def source_digest(wildcards):
         return {"database": C["source"]["database"], "schemas": schemas, "version": C["source"]["version"]}
     if KIND == "synthetic":
         return "made by rule synthetic"
-    return TABLE_DIGESTS[wildcards.table]
+    return table_digest(wildcards.table)
 
 
 def of_all_attacks(file):
@@ -195,7 +242,7 @@ def source_digests():
     """What tells that the source's tables have changed, by table where they are files."""
     if FROM_SERVER or KIND == "synthetic":
         return {"tables": source_digest(None)}
-    return TABLE_DIGESTS
+    return {table: table_digest(table) for table in sorted(EXTERNAL_TABLES)}
 
 
 def of_all_maps(file, modes=None):
@@ -254,6 +301,7 @@ def of_audited(file):
     return expand(f"{SUSCEPTIBILITY_DIR}/{file}", model=AUDITED_MODELS, mode=MAPPED_MODES[0])
 
 
+@functools.cache
 def stage_digest(stage):
     """The digest that the rule `stage` itself goes by; over all tables, models and modes where it differs between these."""
     digest = getattr(rules, stage).params.code

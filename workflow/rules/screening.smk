@@ -27,6 +27,8 @@ RUN_DESCRIPTION = {
 
 
 rule describe_run:
+    input:
+        begin_plan,
     output:
         f"{R}/{screening.RUN_FILE}",
     log:

@@ -12,6 +12,8 @@ SYNTHETIC_FILES = {
 
 
 rule synthetic:
+    input:
+        begin_plan,
     output:
         list(SYNTHETIC_FILES.values()),
     log:
