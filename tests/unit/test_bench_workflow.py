@@ -21,7 +21,7 @@ def test_a_plan_has_the_jobs_in_order_and_they_run_without_snakemake(in_a_projec
     tasks = planned([FOLDS])
     places = [task.rule for task in tasks]
     assert places.index("synthetic") < places.index("stage") < places.index("extract") < places.index("folds")
-    assert places.count("stage") == 7 and places[-1] == "folds"
+    assert places.count("stage") == 5 and places[-1] == "folds"
     for task in tasks:
         run(task, with_record=True)
     found = (in_a_project.folder / FOLDS).read_bytes()
