@@ -20,6 +20,7 @@ PARTS = (
     "tests/mimic3_builder.py",
     "tests/postgres_server.py",
     "tests/real_parts.py",
+    "tests/slurm_cluster.py",
     "tests/susceptibility_builder.py",
     "pyproject.toml",
     "scripts/ehr_attack",
