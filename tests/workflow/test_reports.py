@@ -21,7 +21,11 @@ STAGES = {
         [model_module("lstm"), attack_module("sun2018"), attack_module("ista")],
         [VARIABLES_FILE, RELATIONS_FILE, *KERNEL_FILES],
     ),
-    "verdicts": ("verdicts.py", [], [*DATA_DIR.glob("published_*.csv"), VARIABLES_FILE]),
+    "verdicts": (
+        "verdicts.py",
+        [],
+        [DATA_DIR / "published_prediction_metrics.csv", DATA_DIR / "published_susceptibility.csv", VARIABLES_FILE],
+    ),
 }
 """Of some stages, what decides their results: script, modules chosen by name, and files."""
 
