@@ -102,6 +102,8 @@ def test_a_source_table_that_has_changed_is_named(project):
 def test_a_refusal_ends_in_snakemakes_message(project):
     lines = explain(project, "no/such/file", "--configfile", "workflow/presets/quick.yaml", status=1)
     assert lines[0].startswith("ehr-attack: snakemake --dry-run fails") and "no/such/file" in "".join(lines)
+    (line,) = explain(project, "--configfile", "nope.yaml", status=1)
+    assert line.startswith("ehr-attack: nope.yaml: the configuration cannot be read (No such file or directory)")
     project.edit_config("attack.stepz", 7)
     (line,) = explain(project, status=1)
     assert line.startswith("ehr-attack: config key attack.stepz: there is no such key")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ehr_attack.config import read_config_file
 from ehr_attack.config_reference import config_keys
 from ehr_attack.explaining.causes import as_data, as_text, explain
 from ehr_attack.explaining.dry_run import planned_jobs
@@ -37,7 +38,9 @@ another question."""
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Ask Snakemake, and print the answer. Raises UserError with Snakemake's message when it refuses."""
+    """Ask Snakemake, and print the answer. Raises UserError for an overlay that is none, or as Snakemake refuses."""
+    for overlay in arguments.configfile:
+        read_config_file(Path(overlay))  # Snakemake itself would end in a traceback.
     passed = [] if arguments.directory == Path() else ["--directory", str(arguments.directory)]
     # Snakemake takes all that stands behind --configfile for files, so the targets go first.
     passed = [*arguments.targets, *passed]
