@@ -3,7 +3,7 @@
 python -m benchmarks.job_plan PLAN [arguments of snakemake]
 """
 
-import pickle
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from snakemake import cli
 from snakemake.workflow import Workflow
 
-from benchmarks.one_process import Named, Task
+from benchmarks.one_process import Named, Task, as_data
 
 _LISTS = ("input", "output", "params", "wildcards", "log", "resources")
 
@@ -55,4 +55,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(pickle.dumps(planned(sys.argv[2:])))
+    Path(sys.argv[1]).write_text(json.dumps([as_data(task) for task in planned(sys.argv[2:])]), encoding="utf-8")

@@ -9,9 +9,9 @@ inputs, outputs and params. Prints the seconds of each job as JSON.
 import argparse
 import json
 import logging
-import pickle
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,20 @@ class Task:
     resources: Named
 
 
+def as_data(task: Task) -> dict[str, Any]:
+    """The job as JSON holds it."""
+    values = {field.name: getattr(task, field.name) for field in fields(task)}
+    return {
+        name: {"values": list(value), "names": dict(value.items())} if isinstance(value, Named) else value
+        for name, value in values.items()
+    }
+
+
+def from_data(data: Mapping[str, Any]) -> Task:
+    """The job of `as_data`."""
+    return Task(**{name: Named(**value) if isinstance(value, dict) else value for name, value in data.items()})
+
+
 def run(task: Task, with_record: bool) -> float:
     """Do one job in this process; returns its seconds. Raises SystemExit where it fails."""
     if not with_record:
@@ -73,7 +87,7 @@ def main() -> None:
     parser.add_argument("--records", action="store_true", help="write provenance as the workflow does")
     parser.add_argument("--only", type=int, help="this job alone, by its place in the plan")
     arguments = parser.parse_args()
-    tasks: list[Task] = pickle.loads(arguments.plan.read_bytes())
+    tasks = [from_data(data) for data in json.loads(arguments.plan.read_text(encoding="utf-8"))]
     chosen = tasks if arguments.only is None else [tasks[arguments.only]]
     print(json.dumps({task.log[0]: run(task, arguments.records) for task in chosen}))
 

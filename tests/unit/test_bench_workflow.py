@@ -1,9 +1,11 @@
 """The benchmark of the workflow: its stand-in for Snakemake's object, its comparison of bytes, and its targets."""
 
+import json
+
 import pytest
 
 from benchmarks.job_plan import planned
-from benchmarks.one_process import Named, run
+from benchmarks.one_process import Named, as_data, from_data, run
 from benchmarks.workflow import LIBRARY, PLAN, PROCESSES, RECORDED, WORKFLOW, Project, judged_result, report
 from workflow.conftest import copy_project
 
@@ -23,7 +25,7 @@ def test_a_plan_has_the_jobs_in_order_and_they_run_without_snakemake(in_a_projec
     assert places.index("synthetic") < places.index("stage") < places.index("extract") < places.index("folds")
     assert places.count("stage") == 5 and places[-1] == "folds"
     for task in tasks:
-        run(task, with_record=True)
+        run(from_data(json.loads(json.dumps(as_data(task)))), with_record=True)
     found = (in_a_project.folder / FOLDS).read_bytes()
     records = {path.stem for path in (in_a_project.folder / "results/small/provenance").glob("*.json")}
     assert len(records) == len(tasks)
