@@ -1,5 +1,6 @@
 """What the benchmarks share: the machine in words, the targets, and where the numbers and the table are written."""
 
+import argparse
 import os
 import re
 from collections.abc import Iterable
@@ -9,6 +10,20 @@ from typing import Any
 from ehr_attack.storage import write_json, write_text
 
 FOLDER = Path(__file__).resolve().parent
+
+
+def parser_with_rounds(doc: str | None, rounds: int, measured: str) -> argparse.ArgumentParser:
+    """The arguments of a benchmark whose rounds are chosen. doc: of its module; measured: what a round measures."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md and results/")
+    parser.add_argument("--rounds", type=_at_least_one, default=rounds, help=f"how often {measured} is measured")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return int(text)
 
 
 def machine() -> dict[str, Any]:

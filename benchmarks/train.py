@@ -17,13 +17,21 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
+from benchmarks.publishing import (
+    FOLDER,
+    circumstances,
+    judged,
+    machine,
+    parser_with_rounds,
+    publish,
+    target_lines,
+    versions_text,
+)
 from benchmarks.usual_loop import Stays, train_padded, train_plain
 from ehr_attack.devices import make_deterministic, reuse_freed_memory
 from ehr_attack.fitting import Tensors, build_optimiser, class_weights, train_epoch
@@ -226,14 +234,9 @@ def report(result: dict[str, Any]) -> list[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md and results/")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each contender is measured")
+    parser = parser_with_rounds(__doc__, 7, "each contender")
     parser.add_argument("--measure", choices=list(MEASUREMENTS), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error("--rounds: expected at least 1")
-    return arguments
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

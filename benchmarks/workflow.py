@@ -8,7 +8,6 @@ Then the dry run of a finished run of 5 folds and 3 models. Writes benchmarks/re
 benchmarks/README.md.
 """
 
-import argparse
 import datetime
 import os
 import shutil
@@ -23,7 +22,16 @@ from typing import Any
 
 import yaml
 
-from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
+from benchmarks.publishing import (
+    FOLDER,
+    circumstances,
+    judged,
+    machine,
+    parser_with_rounds,
+    publish,
+    target_lines,
+    versions_text,
+)
 from ehr_attack.lineage.records import GATHERED, RECORDS
 
 LIBRARY, RECORDED, PROCESSES, WORKFLOW, PLAN = "library", "with provenance", "a process a job", "workflow", "dry run"
@@ -96,7 +104,7 @@ def copy_project(folder: Path) -> Project:
 
 def main() -> None:
     """Run the benchmark and write its results."""
-    arguments = _arguments()
+    arguments = parser_with_rounds(__doc__, 3, "each way").parse_args()
     with tempfile.TemporaryDirectory(prefix="ehr-attack-bench-") as scratch:
         result = benchmark(Path(scratch), arguments.rounds)
     publish("workflow", result, report(result), arguments.out)
@@ -216,16 +224,6 @@ def report(result: dict[str, Any]) -> list[str]:
         *target_lines(result),
     ]
     return lines
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md and results/")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each way is measured")
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error("--rounds: expected at least 1")
-    return arguments
 
 
 if __name__ == "__main__":
