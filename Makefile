@@ -10,6 +10,8 @@ SHARED := $(or $(EHR_ATTACK_SHARED),../shared)
 # Sets of the PhysioNet 2012 challenge to download, and where to
 SETS ?= a
 PHYSIONET2012_DATA := data/physionet2012
+# Tests side by side, a file at a time: as many as there are processors, but no more than 4, since each makes runs of its own
+WORKERS ?= logical
 # How many times the benchmark of extraction replicates the demo
 COPIES ?= 50
 # How often the benchmark of training measures each contender
@@ -42,8 +44,8 @@ run: $(VENV)/.installed-run  ## set up, then the whole pipeline on the synthetic
 	$(SNAKEMAKE) $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)
 
 .PHONY: test
-test: $(VENV)/.installed-test  ## set up, then all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-test  ## set up, then all tests (WORKERS=<number> side by side, PYTEST_ARGS=<what pytest takes>)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: nightly
 nightly: demo-physionet2012 zoo-physionet2012 attacks-physionet2012 $(VENV)/.installed-test  ## the full runs on PhysioNet 2012, and what they must show

@@ -17,6 +17,7 @@ from ehr_attack.model_sections import metric_label
 from ehr_attack.page import fixed, interval, significant, template_environment, thousands
 from ehr_attack.provenance import short_digest
 from ehr_attack.public_config import public_config
+from ehr_attack.publishing.ranks import Interval, rank_intervals
 from ehr_attack.schemas.susceptibility import ALL_CELLS, BASES
 from ehr_attack.sections import records
 from ehr_attack.storage import atomic_path, read_json, write_text
@@ -53,7 +54,7 @@ def write_results(run: Path, page: Path) -> list[Path]:
         "figures": figures,
         "claims": CLAIMS,
         **_made_by(run),
-        **_numbers(run / "tables", models, modes),
+        **_numbers(run, models, modes),
     }
     write_text(environment.get_template("results.md.j2").render(context), page)
     return list(figures.values())
@@ -77,7 +78,8 @@ def _made_by(run: Path) -> dict[str, Any]:
     }
 
 
-def _numbers(tables: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str, Any]:
+def _numbers(run: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str, Any]:
+    tables = run / "tables"
     cohort = _read(tables, "cohort").set_index("characteristic")["count"]
     return {
         "stays": cohort["ICU stays"],
@@ -87,7 +89,10 @@ def _numbers(tables: Path, models: Sequence[str], modes: Sequence[str]) -> dict[
         "model_rows": _model_rows(_read(tables, "model_metrics"), models),
         "attack_rows": records(_read(tables, "attack_summary").query("model in @models")),
         "variable_rows": {
-            (model, mode): _variable_rows(_read(tables, f"susceptibility_variables_{model}_{mode}"))
+            (model, mode): _variable_rows(
+                _read(tables, f"susceptibility_variables_{model}_{mode}"),
+                rank_intervals(run / "susceptibility" / model / mode),
+            )
             for model in models
             for mode in modes
         },
@@ -108,12 +113,13 @@ def _model_rows(table: pd.DataFrame, models: Sequence[str]) -> list[dict[str, An
     ]
 
 
-def _variable_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _variable_rows(table: pd.DataFrame, intervals: Mapping[tuple[str, str, str], Interval]) -> list[dict[str, Any]]:
     """A row a variable that is among the first MOST_VARIABLES in some direction, over all cells: all its ranks."""
     ranks = {
-        (row["variable"], row["direction"], row["basis"]): row
+        key: {"rank": row["rank"], "interval": intervals.get(key, (None, None))}
         for basis in BASES
         for row in records(headline(table, basis=basis))
+        for key in [(row["variable"], row["direction"], row["basis"])]
     }
     leading = headline(table, basis=ALL_CELLS)
     chosen = leading[leading["rank"] <= MOST_VARIABLES].sort_values(["direction", "rank"])
