@@ -28,14 +28,14 @@ CONSTRAINTS ?= constraints.txt
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason host
 TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)",$$/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:  ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-19s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-24s %s\n", $$1, $$2}'
 	@echo "  variables: CORES=$(CORES) PRESET=$(PRESET) PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)"
 
 .PHONY: run
@@ -93,6 +93,12 @@ attacks-physionet2012: $(VENV)/.installed-run  ## every attack mode on PhysioNet
 	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/attacks.yaml --config run="{name: attacks}"
 	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/attacks_longer.yaml --until merge_attack \
 	  --config run="{name: attacks_longer}"
+
+.PHONY: results-physionet2012
+results-physionet2012: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))
+results-physionet2012: $(VENV)/.installed-run  ## three models and seeds on PhysioNet 2012, and the page of their results: docs/results-physionet2012.md
+	$(SNAKEMAKE) --configfile workflow/presets/physionet2012.yaml workflow/presets/published.yaml
+	$(BIN)/ehr-attack publish results/published --to docs/results-physionet2012.md
 
 .PHONY: data-physionet2012
 data-physionet2012: $(VENV)/.installed-run  ## download sets of PhysioNet 2012 (SETS="a b c") into data/physionet2012; resumes

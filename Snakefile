@@ -72,6 +72,8 @@ rule all:
     input:
         f"{R}/report/index.html",
         f"{R}/run.json",
+    message:
+        "All that was asked for is there. The report: {input[0]}"
 
 
 onerror:
