@@ -12,6 +12,9 @@ SETS ?= a
 PHYSIONET2012_DATA := data/physionet2012
 # Tests side by side, a file at a time: as many as there are processors, but no more than 4, since each makes runs of its own
 WORKERS ?= logical
+# The mutants to make, by name: MUTANTS="'ehr_attack.folds*'"; all of those that pyproject.toml asks for, if none is named
+MUTANTS ?=
+MUTATION := .mutation
 # How many times the benchmark of extraction replicates the demo
 COPIES ?= 50
 # How often the benchmark of training measures each contender
@@ -46,6 +49,21 @@ run: $(VENV)/.installed-run  ## set up, then the whole pipeline on the synthetic
 .PHONY: test
 test: $(VENV)/.installed-test  ## set up, then all tests (WORKERS=<number> side by side, PYTEST_ARGS=<what pytest takes>)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: $(VENV)/.installed-test  ## all tests, and how much of the library they run, branches too: fails under 90 %
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+.PHONY: mutation
+mutation: $(VENV)/.installed-mutation  ## change the code of features, folds, susceptibility and attack, bit by bit: do tests fail? (MUTANTS=<names>; hours)
+	mkdir -p $(MUTATION) && cd $(MUTATION) && rm -rf src tests workflow
+	cp -r scripts $(MUTATION)/src
+	cp -r tests workflow config.yaml pyproject.toml $(MUTATION)
+	cd $(MUTATION) && $(abspath $(BIN))/python -m mutmut run $(MUTANTS)
+	cd $(MUTATION) && $(abspath $(BIN))/python -m mutmut results
 
 .PHONY: nightly
 nightly: demo-physionet2012 zoo-physionet2012 attacks-physionet2012 $(VENV)/.installed-test  ## the full runs on PhysioNet 2012, and what they must show
@@ -151,7 +169,8 @@ $(VENV)/.installed-run: EXTRAS :=
 $(VENV)/.installed-test: EXTRAS := [test]
 $(VENV)/.installed-lint: EXTRAS := [lint]
 $(VENV)/.installed-bench: EXTRAS := [bench]
-$(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-bench: $(VENV)/.installed-run
+$(VENV)/.installed-mutation: EXTRAS := [test,mutation]
+$(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-bench $(VENV)/.installed-mutation: $(VENV)/.installed-run
 
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (a few minutes the first time)"
