@@ -23,7 +23,7 @@ LIBRARY = f"{HERE}/scripts"
 sys.path.insert(0, LIBRARY)
 
 from ehr_attack import runtime
-from ehr_attack.config import read_config_file
+from ehr_attack.config_file import read_config_file
 from ehr_attack.lineage.starter import be_starter
 
 STARTED = time.time()

@@ -1,9 +1,13 @@
 """The configuration: strict checks, defaults, and one line that names the key when something is wrong."""
 
 import difflib
+import itertools
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ehr_attack.config_conflicts import conflicts
+from ehr_attack.config_file import read_config_file
 from ehr_attack.errors import UserError
 from ehr_attack.paths import CONFIG_SCHEMA_FILE
 
@@ -27,6 +32,9 @@ _TYPE_WORDS = {
 }
 # The same in a tenth of the time, where PyYAML has it: this is read at each start of Snakemake.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MOST_LEVELS, _MOST_VALUES = 50, 100_000
+_LARGEST_WHOLE = 2**63 - 1
+_LONGEST_SHOWN = 200
 
 
 def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +44,7 @@ def validated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     UserError with one line for the first problem: unknown key, wrong type or value, impossible combination.
     """
     schema = yaml.load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"), Loader=_LOADER)
+    _check_extent(config)
     errors = sorted(_validator(schema).iter_errors(_plain(config)), key=lambda error: list(map(str, error.path)))
     if errors:
         raise UserError(_describe(errors[0]))
@@ -61,23 +70,71 @@ def expanded_path(path: str) -> str:
     return expanded
 
 
+def _check_extent(config: Mapping[str, Any]) -> None:
+    """Refuse what is nested without end: YAML lets an alias stand for a list that holds itself, or many of many."""
+    level: list[Any] = [config]
+    seen = 0
+    for _ in range(_MOST_LEVELS):
+        seen += len(level)
+        level = [] if seen > _MOST_VALUES else list(itertools.islice(_inside(level), _MOST_VALUES))
+    if level or seen > _MOST_VALUES:
+        raise UserError(
+            f"the configuration: lists and blocks {_MOST_LEVELS} deep, or more than {_MOST_VALUES} values. Expected "
+            "the keys of docs/config.md and no more; does an alias (*name) stand for what holds it?"
+        )
+
+
+def _inside(values: list[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Mapping):
+            yield from value.values()
+        elif isinstance(value, list | tuple):
+            yield from value
+
+
 def _plain(value: Any) -> Any:
     """Ordinary dictionaries and lists, as JSON schema checks know them."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_on_one_line(str(_plain(key))): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return math.inf  # Python may refuse to write so many digits into a message
     return value
 
 
+def _on_one_line(key: str) -> str:
+    """A key as messages can show it; one that is changed by this is none of the schema's."""
+    return key if key.isprintable() else repr(key)
+
+
 def _validator(schema: dict[str, Any]) -> Any:
-    """A validator for which 25.0 is no integer: YAML tells them apart, and so does the code that counts with them."""
+    """A validator that is stricter than JSON schema where the code that takes the values is.
+
+    25.0 is no integer: YAML tells them apart, and so does the code that counts with them. Numbers are finite and of a
+    size that tables hold, texts have no control characters, and a pattern is that of the whole text, its end too.
+    """
     base = Draft202012Validator
-    checker = base.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    )
-    strict: Any = extend(base, type_checker=checker)  # type: ignore[no-untyped-call]
+    checker = base.TYPE_CHECKER.redefine_many({"integer": _is_whole, "number": _is_number, "string": _is_text})
+    strict: Any = extend(base, {"pattern": _whole_pattern}, type_checker=checker)  # type: ignore[no-untyped-call]
     return strict(schema)
+
+
+def _is_whole(_: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE
+
+
+def _is_number(_: Any, value: Any) -> bool:
+    return _is_whole(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_text(_: Any, value: Any) -> bool:
+    return isinstance(value, str) and not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in value)
+
+
+def _whole_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield ValidationError("does not match")
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
@@ -92,10 +149,7 @@ def _describe(error: ValidationError) -> str:
     key = ".".join(str(part) for part in error.absolute_path if not isinstance(part, int)) or "the configuration"
     if error.validator == "additionalProperties":
         return _describe_unknown(error, key)
-    found = f"found {error.instance!r}"
-    if isinstance(error.instance, str):
-        found += _hint_for_text(error.instance)
-    return f"config key {key}: {found}; expected {_expectation(error)}."
+    return f"config key {key}: found {_shown(error.instance)}{_hint(error.instance)}; expected {_expectation(error)}."
 
 
 def _describe_unknown(error: ValidationError, parent: str) -> str:
@@ -109,9 +163,22 @@ def _describe_unknown(error: ValidationError, parent: str) -> str:
     return f"config key {prefix}{unknown}: there is no such key; {advice}"
 
 
-def _hint_for_text(text: str) -> str:
+def _shown(value: Any) -> str:
+    """The value as Python writes it, but for the end of a long one."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _hint(value: Any) -> str:
+    """What may not be seen at once of a value that is refused, in parentheses."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= _LARGEST_WHOLE:
+        return " (not a number to compute with)"
+    if not isinstance(value, str):
+        return ""
+    if not _is_text(None, value):
+        return " (a text with a control character)"
     try:
-        number = float(text)
+        number = float(value)
     except ValueError:
         return ""
     return (
@@ -134,6 +201,7 @@ def _expectation(error: ValidationError) -> str:
         "uniqueItems": lambda: "a list without repeats",
         "required": lambda: f"the keys {' and '.join(value)}",
         "pattern": lambda: "letters, digits, '.', '_' and '-', starting with a letter or digit",
+        "maxLength": lambda: f"a text of at most {value} characters",
         "minLength": lambda: "a text that is not empty",
         "anyOf": lambda: " or ".join(map(_alternative, value)),
     }
@@ -153,32 +221,3 @@ def _yaml_word(value: Any) -> str:
 def load_config_file(path: Path) -> dict[str, Any]:
     """Read and check one YAML file; see `read_config_file` and `validated_config`."""
     return validated_config(read_config_file(path))
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """The content of one YAML file, unchecked. Raises UserError when it is missing or no YAML mapping."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{path}: the configuration cannot be read ({error.strerror}). Expected a readable YAML file: the "
-            "project's own config.yaml (restore it, or name another folder that has one with `snakemake --directory "
-            "<folder>`), or a preset of workflow/presets."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: not valid YAML ({_fault(error)}). Expected UTF-8 text, keys indented by spaces (no tabs), and "
-            "`key: value` with a space after the colon; mend that line."
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{path}: expected a YAML mapping of config blocks (run, source, ...), found something else. "
-            "Begin each block at the start of a line with its name and a colon, as in the project's own config.yaml."
-        )
-    return content
-
-
-def _fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else " ".join(str(error).split())

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ehr_attack.config import read_config_file, validated_config
+from ehr_attack.config import validated_config
+from ehr_attack.config_file import read_config_file
 from ehr_attack.errors import UserError
 from ehr_attack.paths import PROJECT_DIR
 

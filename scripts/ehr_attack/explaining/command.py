@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ehr_attack.config import read_config_file
+from ehr_attack.config_file import read_config_file
 from ehr_attack.config_reference import config_keys
 from ehr_attack.explaining.causes import as_data, as_text, explain
 from ehr_attack.explaining.dry_run import planned_jobs
