@@ -40,6 +40,8 @@ def rows_below(text: str, heading: str) -> list[list[str]]:
 
 def test_the_numbers_are_those_of_the_tables(finished, page):
     tables = finished.folder / RESULTS / "tables"
+    cohort = pd.read_csv(tables / "cohort.csv", dtype=str).set_index("characteristic")["count"]
+    assert f"\n{cohort['ICU stays']} ICU stays of {cohort['Patients']} patients, " in page.read_text()
     (model,) = rows_below(page.read_text(), "## Models")
     metrics = pd.read_csv(tables / "model_metrics.csv").query("scope == 'pooled'").set_index("metric")
     assert model[2].startswith(f"{metrics.loc['auroc', 'value']:.3f} (")

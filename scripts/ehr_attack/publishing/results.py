@@ -80,7 +80,7 @@ def _made_by(run: Path) -> dict[str, Any]:
 
 def _numbers(run: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str, Any]:
     tables = run / "tables"
-    cohort = _read(tables, "cohort").set_index("characteristic")["count"]
+    cohort = _read(tables, "cohort", dtype=str).set_index("characteristic")["count"]
     return {
         "stays": cohort["ICU stays"],
         "patients": cohort["Patients"],
@@ -136,10 +136,10 @@ def _variable_rows(table: pd.DataFrame, intervals: Mapping[tuple[str, str, str],
     ]
 
 
-def _read(tables: Path, stem: str) -> pd.DataFrame:
+def _read(tables: Path, stem: str, dtype: type[str] | None = None) -> pd.DataFrame:
     """A table for people; counts of which some are hidden are text."""
     try:
-        return pd.read_csv(tables / f"{stem}.csv")
+        return pd.read_csv(tables / f"{stem}.csv", dtype=dtype)
     except (OSError, ValueError) as error:
         raise UserError(f"{tables / stem}.csv: not a readable table. Run snakemake without a target first.") from error
 
