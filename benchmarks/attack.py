@@ -7,11 +7,9 @@ its own (two for ours on two cores). Writes benchmarks/results/attack.json and t
 """
 
 import argparse
-import datetime
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from benchmarks.attack_measures import (
     row_step_flop,
 )
 from benchmarks.attack_report import REFERENCE, headline, report, speedups, targets
-from benchmarks.publishing import FOLDER, machine, publish
+from benchmarks.publishing import FOLDER, measured_on, publish
 from benchmarks.victims import Cohort, prepare
 
 LOWEST, HIGHEST, RATE = 0.0005, 0.015, 0.02
@@ -77,12 +75,9 @@ def benchmark(problem_folder: Path, cohort: Cohort, entrants: Sequence[Contender
         "contenders": measured,
         "not_run": failures,
         "differing_rows": explained(problem, reference, RowTable.of(outcomes[compared], len(problem.lambdas))),
-        "machine": machine(),
-        "load_before": round(load, 2),
-        "load_after": round(os.getloadavg()[0], 2),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {"torch": version("torch")} | _versions(outcomes),
+        **measured_on(load, ("torch",)),
     }
+    result["versions"] |= _versions(outcomes)
     result |= speedups(result)
     result["l1_of_art_to_ead"] = ratio_of_smallest(problem, outcomes, "art_elastic_net", "ead")
     return result | {"targets": targets(result)}

@@ -7,17 +7,15 @@ features of the pandas loop, and writes benchmarks/results/extract.json and the 
 """
 
 import argparse
-import datetime
 import gzip
 import os
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
+from benchmarks.publishing import FOLDER, circumstances, judged, measured_on, publish, target_lines, versions_text
 from benchmarks.replicate import replicate
 from benchmarks.steps import EVENT_TABLES, JOB_MB, STEPS, THREADS, Numbers, measured
 from ehr_attack.errors import UserError
@@ -64,11 +62,7 @@ def benchmark(demo: Path, data: Path, copies: int) -> dict[str, Any]:
         "memory_mb": JOB_MB,
         "short_row": damaged,
         "threads": THREADS,
-        "machine": machine(),
-        "load_before": round(load, 2),
-        "load_after": round(os.getloadavg()[0], 2),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {name: version(name) for name in ("duckdb", "polars", "pandas")},
+        **measured_on(load, ("duckdb", "polars", "pandas")),
         "loop": loop,
         "runs": {f"x{SMALL}": small, f"x{copies}": large},
     }

@@ -1,9 +1,11 @@
 """What the benchmarks share: the machine in words, the targets, and where the numbers and the table are written."""
 
 import argparse
+import datetime
 import os
 import re
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,17 @@ def machine() -> dict[str, Any]:
         "cpu": names[0] if names else "unknown processor",
         "cores": len(os.sched_getaffinity(0)),
         "ram_gb": round(ram, 1),
+    }
+
+
+def measured_on(load_before: float, packages: Iterable[str]) -> dict[str, Any]:
+    """What a result tells of how it came about: the machine, its load before and now, the date and the versions."""
+    return {
+        "machine": machine(),
+        "load_before": round(load_before, 2),
+        "load_after": round(os.getloadavg()[0], 2),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": {name: version(name) for name in packages},
     }
 
 

@@ -87,14 +87,13 @@ def _extraction(source: Path, out: Path, readers: dict[str, Callable[..., int]])
         clock.lap(f"stage_{table}")
     extracts = {name: out / f"{name}.parquet" for name in ("stays", "measurements")}
     extract(
+        kind="mimic3",
         tables=tables,
         variables=variables,
         cohort=COHORT,
         window_hours=WINDOW_HOURS,
         carry_in_hours=0.0,
-        source="mimic3",
-        source_info={"kind": "mimic3"},
-        sql_dir=SQL_DIR / "mimic3",
+        source={"kind": "mimic3"},
         out_stays=extracts["stays"],
         out_measurements=extracts["measurements"],
         out_flow=out / "cohort_flow.json",

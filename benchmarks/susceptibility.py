@@ -8,7 +8,6 @@ same draws. Writes benchmarks/results/susceptibility.json and the table in bench
 """
 
 import argparse
-import datetime
 import json
 import os
 import resource
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,12 @@ import pandas as pd
 
 from benchmarks.dense_resampling import dense_stack, resampled_s_q95
 from benchmarks.made_up_attacks import HOURS, MODE, MODEL, NAMES, make_run
-from benchmarks.publishing import FOLDER, circumstances, judged, machine, publish, target_lines, versions_text
+from benchmarks.publishing import FOLDER, circumstances, judged, measured_on, publish, target_lines, versions_text
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.resampling import ModelDraws
 from ehr_attack.schemas.susceptibility import SELECTED
 from ehr_attack.storage import read_frame
-from ehr_attack.susceptibility import DIRECTIONS, analyse_attacks
+from ehr_attack.susceptibility import analyse_attacks
 from ehr_attack.susceptibility.design import Design, Weights
 from ehr_attack.susceptibility.measuring import measure_direction
 from ehr_attack.susceptibility.rows import arrange, read_outcomes
@@ -72,11 +71,7 @@ def benchmark(stays: int) -> dict[str, Any]:
             "runs": runs,
             "draws": DRAWS,
             **measured,
-            "machine": machine(),
-            "load_before": round(load, 2),
-            "load_after": round(os.getloadavg()[0], 2),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "versions": {name: version(name) for name in ("numpy", "scipy", "pyarrow", "pandas")},
+            **measured_on(load, ("numpy", "scipy", "pyarrow", "pandas")),
         }
     )
 

@@ -8,7 +8,6 @@ an idle machine are those of the clock. Writes benchmarks/results/train.json and
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -26,7 +24,7 @@ from benchmarks.publishing import (
     FOLDER,
     circumstances,
     judged,
-    machine,
+    measured_on,
     parser_with_rounds,
     publish,
     target_lines,
@@ -79,11 +77,7 @@ def benchmark(rounds: int) -> dict[str, Any]:
         "best": best,
         "median": {name: statistics.median(rates) for name, rates in measured.items()},
         "threads": 1,
-        "machine": machine(),
-        "load_before": round(load, 2),
-        "load_after": round(os.getloadavg()[0], 2),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {"torch": version("torch")},
+        **measured_on(load, ("torch",)),
     }
     return result | {"targets": targets(result)}
 

@@ -8,7 +8,6 @@ Then the dry run of a finished run of 5 folds and 3 models. Writes benchmarks/re
 benchmarks/README.md.
 """
 
-import datetime
 import os
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from benchmarks.publishing import (
     circumstances,
     judged,
     machine,
+    measured_on,
     parser_with_rounds,
     publish,
     target_lines,
@@ -128,11 +127,7 @@ def benchmark(scratch: Path, rounds: int) -> dict[str, Any]:
             "jobs": jobs,
             "taken": {step: _best(rounds_of) for step, rounds_of in measured.items()},
             "large": {"jobs": large, "dry_run": _best(dry_runs)},
-            "machine": machine(),
-            "load_before": round(load, 2),
-            "load_after": round(os.getloadavg()[0], 2),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "versions": {name: version(name) for name in ("snakemake", "torch", "pandas")},
+            **measured_on(load, ("snakemake", "torch", "pandas")),
         }
     )
 

@@ -6,21 +6,16 @@ from ehr_attack.runtime import job
 
 with job(snakemake):
     from ehr_attack.extraction import extract
-    from ehr_attack.sources import SOURCES, load_shape
     from ehr_attack.sources.duck import memory_limit_gb
     from ehr_attack.variables import load_variables
 
-    source, variables = snakemake.params.source, load_variables(**snakemake.params.variables)
-    kind = snakemake.params.variables["kind"]
     extract(
+        kind=snakemake.params.variables["kind"],
         tables={view: [Path(path) for path in snakemake.input[view]] for view in snakemake.params.views},
-        variables=variables,
+        variables=load_variables(**snakemake.params.variables),
         cohort=snakemake.params.cohort,
         **snakemake.params.window,
-        source=source["kind"],
-        source_info=source,
-        sql_dir=SOURCES[kind].sql_dir,
-        codes=load_shape(kind).codes,
+        source=snakemake.params.source,
         out_stays=Path(snakemake.output.stays),
         out_measurements=Path(snakemake.output.measurements),
         out_flow=Path(snakemake.output.flow),

@@ -21,7 +21,6 @@ from typing import Any, Self
 import pandas as pd
 
 from ehr_attack.extraction import extract
-from ehr_attack.paths import SQL_DIR
 from ehr_attack.sources import find_tables
 from ehr_attack.sources.mimic3_staging import stage
 from ehr_attack.variables import load_variables
@@ -248,14 +247,13 @@ def extract_staged(
     """Extract from staged tables with the default cohort, but for the keys given."""
     stays, measurements, flow = out / "stays.parquet", out / "measurements.parquet", out / "cohort_flow.json"
     extract(
+        kind="mimic3",
         tables=tables,
         variables=load_variables(),
         cohort=DEFAULT_COHORT | cohort,
         window_hours=window_hours,
         carry_in_hours=carry_in_hours,
-        source="mimic3",
-        source_info={"kind": "mimic3", "version": "test", "profile": "clinical"},
-        sql_dir=SQL_DIR / "mimic3",
+        source={"kind": "mimic3", "version": "test", "profile": "clinical"},
         out_stays=stays,
         out_measurements=measurements,
         out_flow=flow,

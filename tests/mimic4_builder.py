@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from ehr_attack.extraction import extract
-from ehr_attack.sources import SOURCES, find_tables, load_shape, load_staging
+from ehr_attack.sources import find_tables, load_staging
 from ehr_attack.variables import load_variables
 from mimic3_builder import DEFAULT_COHORT, Extracted, moment
 
@@ -145,15 +145,13 @@ def extracted_from(
             load_staging(kind).stage(table, file, staged[table], variables, threads=1)
     stays, measurements, flow = out / "stays.parquet", out / "measurements.parquet", out / "cohort_flow.json"
     extract(
+        kind=kind,
         tables=staged,
         variables=variables,
         cohort=DEFAULT_COHORT | dict(cohort or {}),
         window_hours=48,
         carry_in_hours=carry_in_hours,
-        source=kind,
-        source_info={"kind": kind, "version": None, "profile": profile},
-        sql_dir=SOURCES[kind].sql_dir,
-        codes=load_shape(kind).codes,
+        source={"kind": kind, "version": None, "profile": profile},
         out_stays=stays,
         out_measurements=measurements,
         out_flow=flow,

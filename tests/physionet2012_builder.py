@@ -16,7 +16,7 @@ import pandas as pd
 
 from ehr_attack.extraction import extract
 from ehr_attack.features import build_features
-from ehr_attack.sources import SOURCES, find_tables, load_shape, load_staging
+from ehr_attack.sources import find_tables, load_shape, load_staging
 from ehr_attack.variables import load_variables
 from mimic3_builder import DEFAULT_COHORT, Extracted
 
@@ -71,15 +71,13 @@ def extracted(folder: Path, out: Path, profile: str = "clinical", threads: int =
     """Stage and extract `folder` with the default cohort, but for the keys given."""
     stays, measurements, flow = out / "stays.parquet", out / "measurements.parquet", out / "cohort_flow.json"
     extract(
+        kind=KIND,
         tables=staged(folder, out / "staged", profile, threads),
         variables=load_variables(profile, KIND),
         cohort=DEFAULT_COHORT | cohort,
         window_hours=48,
         carry_in_hours=0.0,
-        source=KIND,
-        source_info={"kind": KIND, "version": None, "profile": profile},
-        sql_dir=SOURCES[KIND].sql_dir,
-        codes=load_shape(KIND).codes,
+        source={"kind": KIND, "version": None, "profile": profile},
         out_stays=stays,
         out_measurements=measurements,
         out_flow=flow,

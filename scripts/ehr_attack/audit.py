@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from ehr_attack.errors import UserError
-from ehr_attack.extraction import item_table, parquet_scan, register
+from ehr_attack.extraction import item_table, register
 from ehr_attack.paths import DATA_DIR, SQL_DIR
 from ehr_attack.schemas.audit import ITEM_AUDIT
-from ehr_attack.sources import SOURCES, load_shape
-from ehr_attack.sources.duck import identifier, read_sql, session
+from ehr_attack.sources import SOURCES
+from ehr_attack.sources.duck import create_views, read_sql, session
 from ehr_attack.storage import atomic_path, read_parquet, write_parquet
 from ehr_attack.variables import Variable
 
@@ -62,11 +62,10 @@ def audit(
     acknowledged: names of findings that would stop the run and shall not. Raises UserError, and writes nothing, when
     a code fails that is not acknowledged. The file does not depend on `acknowledged`.
     """
-    coded = item_table(variables, load_shape(kind).codes)
+    coded = item_table(variables, kind)
     with atomic_path(out) as temporary:
         with session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection:
-            for name, files in tables.items():
-                connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {parquet_scan(files)}")
+            create_views(connection, tables)
             register(connection, "items", coded)
             connection.execute(f"CREATE VIEW recorded AS {read_sql(SOURCES[kind].sql_dir, 'audit')}")
             counted = connection.sql(read_sql(SQL_DIR / "common", "item_audit")).to_arrow_table().to_pylist()

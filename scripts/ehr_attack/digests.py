@@ -28,7 +28,7 @@ def code_digest(script: Path, modules: Sequence[str] = (), files: Iterable[Path]
     """
     reached, packages = import_closure(script, tuple(modules))
     digests = {_name_of(path): _sha256(path) for path in {script, *reached, *files}}
-    versions = {f"package {name}": _version(name) for name in packages}
+    versions = {f"package {name}": installed_version(name) for name in packages}
     return dict(sorted((digests | versions).items()))
 
 
@@ -77,7 +77,8 @@ def _sha256(path: Path) -> str:
 
 
 @cache
-def _version(distribution: str) -> str:
+def installed_version(distribution: str) -> str:
+    """The version of a package, by the name it is installed by; "not installed" where it is not."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -5,8 +5,7 @@ their settings, runs them in order and writes what they give.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import pyarrow as pa
 from ehr_attack.errors import UserError
 from ehr_attack.paths import SQL_DIR
 from ehr_attack.schemas.cohort import STAYS
-from ehr_attack.sources import mimic3
-from ehr_attack.sources.duck import copy_to_parquet, identifier, quoted, read_sql, session
+from ehr_attack.sources import SOURCES, load_shape
+from ehr_attack.sources.duck import copy_to_parquet, create_views, read_sql, session
 from ehr_attack.storage import atomic_path, write_json, write_parquet
 from ehr_attack.suppression import count_text, part_text, partition_texts
 from ehr_attack.variables import Variable
@@ -47,65 +46,66 @@ _SETTING_OF_RULE = {
 
 def extract(
     *,
+    kind: str,
     tables: Mapping[str, Path | Sequence[Path]],
     variables: Sequence[Variable],
     cohort: Mapping[str, Any],
     window_hours: int,
     carry_in_hours: float,
-    source: str,
-    source_info: Mapping[str, Any],
-    sql_dir: Path,
+    source: Mapping[str, Any],
     out_stays: Path,
     out_measurements: Path,
     out_flow: Path,
     threads: int,
     memory_limit_gb: float = 2.0,
-    codes: Callable[[Variable], list[dict[str, Any]]] = mimic3.codes,
 ) -> None:
     """Write the canonical stays, measurements and cohort flow of a source. Time zero is the ICU intime.
 
-    tables: staged Parquet files by the name that the SQL texts know them by; several files are read as one table.
-    cohort: `min_age_years`, `min_icu_hours`, `min_hospital_hours`, `require_full_window`, `first_stay_only`.
-    Measurements lie in [-carry_in_hours, hours_observable) hours, are in canonical units and within the variable's
-    plausible range. sql_dir: the source's SQL: `candidates.sql` gives its ICU stays, `checks.sql` what must not be
-    there, `placed.sql` its values in hours of a stay; what follows is shared by all sources. codes: the rows that
-    join a variable to the source's values. source, source_info: written to the stays and to the flow. The three
-    files' bytes do not depend on `threads`. Raises UserError when a check fails or no stay is left, with the counts.
+    kind: of the tables, a key of `sources.SOURCES`, whose SQL texts and codes are taken. tables: staged Parquet files
+    by the name that the SQL texts know them by; several files are read as one table. cohort: `min_age_years`,
+    `min_icu_hours`, `min_hospital_hours`, `require_full_window`, `first_stay_only`. source: written to the flow, its
+    `kind` to the stays. Measurements lie in [-carry_in_hours, hours_observable) hours, are in canonical units and
+    within the variable's plausible range. The three files' bytes do not depend on `threads`. Raises UserError when a
+    check fails or no stay is left, with the counts.
     """
-    with ExitStack() as stack:
+    rules = {**_rules(cohort), "window_hours": window_hours}
+    with (
         # DuckDB itself writes the large file, so that memory stays flat; it appears only if all else worked.
-        measurements_file = stack.enter_context(atomic_path(out_measurements))
-        connection = stack.enter_context(
-            session(scratch=measurements_file.parent, threads=threads, memory_limit_gb=memory_limit_gb)
-        )
-        connection.execute(read_sql(_SHARED_SQL, "macros"))
-        for name, files in tables.items():
-            connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {parquet_scan(files)}")
-        rules = {**_rules(cohort), "window_hours": window_hours}
-        register(connection, "items", item_table(variables, codes))
-        register(connection, "steps", _step_table(rules))
-
-        _create(connection, "candidates", read_sql(sql_dir, "candidates"))
-        _run_checks(connection, read_sql(sql_dir, "checks"))
-        _create(connection, "reviewed", read_sql(_SHARED_SQL, "rules"), rules)
-        connection.execute(f"CREATE VIEW placed AS {read_sql(sql_dir, 'placed')}")
-        _create(connection, "measured", read_sql(_SHARED_SQL, "measurements"), {"carry_in_hours": carry_in_hours})
-        connection.execute(read_sql(_SHARED_SQL, "unmeasured"))
-
+        atomic_path(out_measurements) as measurements_file,
+        session(scratch=measurements_file.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection,
+    ):
+        create_views(connection, tables)
+        register(connection, "items", item_table(variables, kind))
+        _choose(connection, SOURCES[kind].sql_dir, rules, carry_in_hours)
         flow = connection.sql(read_sql(_SHARED_SQL, "cohort_flow")).to_arrow_table().to_pylist()
         if not flow[-1]["stays"]:
             raise UserError(_empty_cohort(flow))
-        stays = connection.sql(read_sql(_SHARED_SQL, "cohort_stays"), params={"source": source}).to_arrow_table()
+        query = read_sql(_SHARED_SQL, "cohort_stays")
+        stays = connection.sql(query, params={"source": source["kind"]}).to_arrow_table()
         connection.execute(copy_to_parquet(read_sql(_SHARED_SQL, "cohort_measurements"), measurements_file))
         write_parquet(stays, out_stays, STAYS)
-        write_json({"source": dict(source_info), "time_zero": "ICU intime", "steps": flow}, out_flow)
-    stays_left, patients, deaths = (flow[-1][key] for key in ("stays", "patients", "deaths"))
-    _log.info(
-        "cohort: %s stays of %s patients, %s deaths",
-        count_text(stays_left),
-        count_text(patients),
-        part_text(deaths, stays_left),
-    )
+        write_json({"source": dict(source), "time_zero": "ICU intime", "steps": flow}, out_flow)
+    left, patients, deaths = (flow[-1][key] for key in ("stays", "patients", "deaths"))
+    told = count_text(left), count_text(patients), part_text(deaths, left)
+    _log.info("cohort: %s stays of %s patients, %s deaths", *told)
+
+
+def _choose(
+    connection: duckdb.DuckDBPyConnection, sql_dir: Path, rules: Mapping[str, Any], carry_in_hours: float
+) -> None:
+    """Apply the rules to all stays, and place the values in them: what the results are read from.
+
+    The source's own texts are `candidates.sql`, its ICU stays, `checks.sql`, what must not be there, and `placed.sql`,
+    its values in hours of a stay; the others are shared by all sources.
+    """
+    connection.execute(read_sql(_SHARED_SQL, "macros"))
+    register(connection, "steps", _step_table(rules))
+    _create(connection, "candidates", read_sql(sql_dir, "candidates"))
+    _run_checks(connection, read_sql(sql_dir, "checks"))
+    _create(connection, "reviewed", read_sql(_SHARED_SQL, "rules"), rules)
+    connection.execute(f"CREATE VIEW placed AS {read_sql(sql_dir, 'placed')}")
+    _create(connection, "measured", read_sql(_SHARED_SQL, "measurements"), {"carry_in_hours": carry_in_hours})
+    connection.execute(read_sql(_SHARED_SQL, "unmeasured"))
 
 
 def _rules(cohort: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,14 +114,9 @@ def _rules(cohort: Mapping[str, Any]) -> dict[str, Any]:
     return numbers | {name: bool(cohort[name]) for name in ("require_full_window", "first_stay_only")}
 
 
-def parquet_scan(files: Path | Sequence[Path]) -> str:
-    """The table expression that reads one Parquet file, or several as one table."""
-    paths = [files] if isinstance(files, Path) else files
-    return f"read_parquet([{', '.join(quoted(path) for path in paths)}])"
-
-
-def item_table(variables: Sequence[Variable], codes: Callable[[Variable], list[dict[str, Any]]]) -> pa.Table:
-    """One row a code of a variable, with what the measurements need of it."""
+def item_table(variables: Sequence[Variable], kind: str) -> pa.Table:
+    """One row a code of a variable in tables of `kind`, with what the measurements need of it."""
+    codes = load_shape(kind).codes
     rows = [
         code
         | {

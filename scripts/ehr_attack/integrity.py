@@ -12,11 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from ehr_attack.errors import UserError
-from ehr_attack.extraction import parquet_scan
 from ehr_attack.paths import DATA_DIR, SQL_DIR, sql_file
 from ehr_attack.schemas.audit import INTEGRITY
 from ehr_attack.sources import SOURCES
-from ehr_attack.sources.duck import identifier, read_sql, session
+from ehr_attack.sources.duck import create_views, read_sql, session
 from ehr_attack.storage import atomic_path, read_json, write_parquet
 
 _log = logging.getLogger(__name__)
@@ -47,8 +46,7 @@ def check_integrity(
     with atomic_path(out) as temporary:
         with session(scratch=temporary.parent, threads=threads, memory_limit_gb=memory_limit_gb) as connection:
             connection.execute(read_sql(SQL_DIR / "common", "macros"))
-            for name, files in tables.items():
-                connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {parquet_scan(files)}")
+            create_views(connection, tables)
             checks = [
                 check
                 for text in integrity_texts(kind)

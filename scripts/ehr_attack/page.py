@@ -1,4 +1,4 @@
-"""What a page is made of: numbers as text, figures and tables as data URIs, a config that is safe to show."""
+"""What a page is made of: its templates, numbers as text, figures and tables as data URIs."""
 
 import base64
 import gzip

@@ -4,6 +4,7 @@ It reads suppressed CSV tables only, never one with a row a stay, so nothing on 
 they are.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 
 from ehr_attack import findings, interactive, mistake_sections, model_sections, page, sections, verdict_sections
 from ehr_attack.attacks import matched
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.public_config import public_config
@@ -21,45 +23,20 @@ from ehr_attack.storage import write_text
 from ehr_attack.summaries import attacks as attack_summaries
 
 _COUNTS = (
-    *(
-        "excluded_stays",
-        "stays",
-        "patients",
-        "deaths",
-        "count",
-        "stays_observed",
-        "n_stays",
-        "n_patients",
-        "n_changed_patients",
-        "n_deaths",
-    ),
+    *("excluded_stays", "stays", "patients", "deaths", "count", "stays_observed"),
+    *("n_stays", "n_patients", "n_changed_patients", "n_deaths", "n_succeeded"),
     *("rows", "patients_with_rows", "cases", "total"),
     *attack_summaries.COUNTS,
-    "n_succeeded",
 )
 _WORDS = (
-    "text",
-    "in_words",
-    "level",
-    "step",
-    "direction",
-    "measure",
-    "unit",
-    "model",
-    "mode",
-    "scope",
-    "attribute",
-    "threshold",
-    "remark",
-    "policy",
-    "basis",
+    *("text", "in_words", "level", "step", "direction", "measure", "unit", "model", "mode", "scope", "attribute"),
+    *("threshold", "remark", "policy", "basis"),
+    *("label", "fluid", "code", "findings", "failing", "note"),
+    *("key", "paper", "this_run"),
+    *("hypothesis", "effect", "verdict", "reason", "across", "first", "second", "axis"),
 )
-_WORDS_OF_VERDICTS = ("hypothesis", "effect", "verdict", "reason", "across", "first", "second", "axis")
-_WORDS_OF_PROTOCOL = ("key", "paper", "this_run", "note")
 _MOST_LIVE_ATTACKS, _MOST_SHARP_ATTACKS = 6, 1
 """Of so many attacks maps show values on hovering, and figures are sharp at any size: a page should stay small."""
-
-_WORDS_OF_AUDIT = ("label", "fluid", "unit", "code", "findings", "failing", "note")
 
 
 def build_report(
@@ -86,27 +63,19 @@ def build_report(
     stems = (*names.all_tables(models, modes), *(names.MISTAKE_TABLES if made else ()))
     read = {stem: _read(tables / f"{stem}.csv") for stem in stems}
     shown_config = public_config(config)
-    attacks = _attacks(read, figures, models, modes)
     context = {
-        **_cohort(read),
+        **_cohort(read, figures),
+        **_models(read, figures, models, tuned=tuned),
+        **_attacks(read, figures, models, modes),
         **_paper(read),
         **_answers(read, figures, models, modes),
         **_mistakes(read, figures, made=made),
-        **_scripts(live=any(part["live"] for attack in attacks for part in attack["directions"])),
-        "flow_figure": sections.flow_figure(figures, read["cohort_flow"]),
         "config": shown_config,
         "config_yaml": yaml.safe_dump(shown_config, sort_keys=False, allow_unicode=True),
         "provenance": provenance,
         "caveats": _caveats(read, config),
-        "models": [model_sections.model_section(read, figures, model, tuned) for model in models],
-        "subgroup_metrics": model_sections.SUBGROUP_METRICS,
-        "attacks": attacks,
-        "mode_words": findings.MODE_WORDS,
-        "check_labels": sections.CHECK_LABELS,
-        "baselines": sections.baseline_rows(read["attack_summary"]),
-        "matched_mode": matched(modes) or "",
         "patient_figures": [
-            sections.patient_image(Path(path), compact=place >= len(names.DIRECTIONS) * _MOST_SHARP_ATTACKS)
+            sections.patient_image(Path(path), compact=place >= len(DIRECTIONS) * _MOST_SHARP_ATTACKS)
             for place, path in enumerate(patient_figures or ())
         ],
         "downloads": page.embed_tables([tables / f"{stem}.csv" for stem in read]),
@@ -114,15 +83,29 @@ def build_report(
     write_text(_environment().get_template("report.html.j2").render(context), out)
 
 
-def _attacks(read: sections.Tables, figures: Path, models: Sequence[str], modes: Sequence[str]) -> list[dict[str, Any]]:
-    """The sections of all attacks; the first ones are shown in more detail."""
-    pairs = [(model, mode) for model in models for mode in modes]
-    return [
+def _models(read: sections.Tables, figures: Path, models: Sequence[str], *, tuned: bool) -> dict[str, Any]:
+    return {
+        "models": [model_sections.model_section(read, figures, model, tuned) for model in models],
+        "subgroup_metrics": model_sections.SUBGROUP_METRICS,
+    }
+
+
+def _attacks(read: sections.Tables, figures: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str, Any]:
+    """The sections of all attacks, the first ones in more detail, and what runs in the page to show them."""
+    attacks = [
         sections.attack_section(
             read, figures, model, mode, live=place < _MOST_LIVE_ATTACKS, compact=place >= _MOST_SHARP_ATTACKS
         )
-        for place, (model, mode) in enumerate(pairs)
+        for place, (model, mode) in enumerate(itertools.product(models, modes))
     ]
+    return {
+        "attacks": attacks,
+        "mode_words": findings.MODE_WORDS,
+        "check_labels": sections.CHECK_LABELS,
+        "baselines": sections.baseline_rows(read["attack_summary"]),
+        "matched_mode": matched(modes) or "",
+        **_scripts(live=any(part["live"] for attack in attacks for part in attack["directions"])),
+    }
 
 
 def _paper(read: sections.Tables) -> dict[str, Any]:
@@ -182,16 +165,16 @@ def _environment() -> jinja2.Environment:
 
 def _read(path: Path) -> pd.DataFrame:
     """A table for people; counts stay text, since some of them are hidden, and missing words become empty."""
-    words = (*_WORDS, *_WORDS_OF_AUDIT, *_WORDS_OF_PROTOCOL, *_WORDS_OF_VERDICTS)
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *words), str))
+        frame = pd.read_csv(path, dtype=dict.fromkeys((*_COUNTS, *_WORDS), str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable table ({error}). Run `snakemake {path}` to make it anew.") from error
-    return frame.fillna({name: "" for name in words if name in frame})
+    return frame.fillna({name: "" for name in _WORDS if name in frame})
 
 
-def _cohort(read: sections.Tables) -> dict[str, Any]:
+def _cohort(read: sections.Tables, figures: Path) -> dict[str, Any]:
     return {
+        "flow_figure": sections.flow_figure(figures, read["cohort_flow"]),
         "flow": sections.records(read["cohort_flow"]),
         "cohort": sections.records(read["cohort"]),
         "missingness": sections.records(read["missingness"]),

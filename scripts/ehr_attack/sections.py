@@ -8,6 +8,7 @@ import pandas as pd
 
 from ehr_attack import findings
 from ehr_attack.attacks import is_baseline
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.figures import names
 from ehr_attack.headline import headline
 from ehr_attack.interactive import live_map
@@ -191,7 +192,7 @@ def protocol_rows(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 def patient_image(path: Path, *, compact: bool) -> Image:
     """A single-patient figure; its stem says which attack and direction it shows. compact: a smaller picture file."""
-    direction = next((known for known in names.DIRECTIONS if path.stem.endswith(known)), "")
+    direction = next((known for known in DIRECTIONS if path.stem.endswith(known)), "")
     model, _, mode = path.stem.removeprefix("patient_").removesuffix(f"_{direction}").partition("_")
     where = f"attack {mode} on {model}, {findings.DIRECTION_WORDS.get(direction, direction)}"
     caption = f"One stay, and the attack on it with the median number of changed cells: {where}."

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from ehr_attack.headline import headline
 from ehr_attack.published import rank_agreement
-from ehr_attack.schemas.susceptibility import ALL_CELLS, HOUR_AXIS, SELECTED, VARIABLE_AXIS
+from ehr_attack.schemas.susceptibility import HOUR_AXIS, VARIABLE_AXIS
 from ehr_attack.schemas.verdicts import STABILITY
-from ehr_attack.storage import read_frame, write_frame
+from ehr_attack.storage import read_frames, write_frame
 from ehr_attack.suppression import MINIMUM
 
 FOLD, SEED, MODEL, ATTACK = "fold", "seed", "model", "attack"
-ACROSS = (FOLD, SEED, MODEL, ATTACK)
 _NAN = float("nan")
 _SIDES = ["direction", "axis"]
 
@@ -34,14 +34,9 @@ def write_stability(by_model: Sequence[str], variables: Sequence[str], hours: Se
 
     Policy `selected`, all cells. Raises UserError when a table is missing.
     """
-    single = pd.concat([_headline(read_frame(path)) for path in by_model], ignore_index=True)
-    whole = pd.concat(
-        [
-            *(_along(read_frame(path), VARIABLE_AXIS) for path in variables),
-            *(_along(read_frame(path), HOUR_AXIS) for path in hours),
-        ],
-        ignore_index=True,
-    )
+    single = headline(read_frames(by_model))
+    sums = [_along(read_frames(variables), VARIABLE_AXIS), _along(read_frames(hours), HOUR_AXIS)]
+    whole = pd.concat(sums, ignore_index=True)
     rows = list(stability_rows(single, whole))
     write_frame(pd.DataFrame(rows, columns=STABILITY.names), out, STABILITY)
 
@@ -98,9 +93,5 @@ def _ranked(part: pd.DataFrame, label: str) -> _Ranked:
     return _Ranked(label, sums, int(part["n_stays"].max()), int(part["n_patients"].max()))
 
 
-def _headline(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["policy"] == SELECTED) & (table["basis"] == ALL_CELLS)]
-
-
 def _along(table: pd.DataFrame, axis: str) -> pd.DataFrame:
-    return _headline(table).rename(columns={axis: "name"}).assign(axis=axis)
+    return headline(table).rename(columns={axis: "name"}).assign(axis=axis)

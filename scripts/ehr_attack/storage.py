@@ -151,6 +151,11 @@ def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.Da
     return read_parquet(path, columns).to_pandas()
 
 
+def read_frames(paths: Iterable[str | Path]) -> "pd.DataFrame":
+    """Read Parquet files of the same columns, at least one, as one pandas frame; see `read_parquet`."""
+    return pa.concat_tables([read_parquet(path) for path in paths]).to_pandas()
+
+
 def write_text(text: str, path: str | Path) -> None:
     """Write `text` as UTF-8 with line feeds."""
     with atomic_path(path) as temporary:

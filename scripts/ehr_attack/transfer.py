@@ -22,8 +22,8 @@ from ehr_attack.attacks.selection import ROW_KEY
 from ehr_attack.checkpoint import Checkpoint, load_checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import make_deterministic
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
-from ehr_attack.figures.names import DIRECTIONS
 from ehr_attack.inputs import model_inputs
 from ehr_attack.resampling import patient_weights, percentile_interval, wider_interval
 from ehr_attack.schemas.verdicts import TRANSFER

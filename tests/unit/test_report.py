@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from ehr_attack import findings, page
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
@@ -432,7 +433,7 @@ class TestMistakes:
         metrics = [common | {"seed": "0", "direction": "", "quantity": q, "value": auroc} for q in mistakes.METRICS]
         shares = [
             common | {"seed": "all", "direction": direction, "quantity": LATE_SHARE, "value": late}
-            for direction in names.DIRECTIONS
+            for direction in DIRECTIONS
         ]
         top = common | {"seed": "all", "direction": "0_to_1", "quantity": mistakes.TOP_VARIABLES, "text": "bun, ph"}
         return [*metrics, *shares, top]

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
 from ehr_attack.resampling import ModelDraws
 from ehr_attack.schemas.susceptibility import BASES, MODELS_TOO, PATIENTS, POLICIES
 from ehr_attack.storage import read_frame, read_parquet, write_parquet
-from ehr_attack.susceptibility import DIRECTIONS, analyse_attacks
+from ehr_attack.susceptibility import analyse_attacks
 from ehr_attack.susceptibility.analysis import _SEED
 from ehr_attack.susceptibility.quantiles import upper_quantiles
 from susceptibility_builder import TABLES, MadeRun, made_run

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ehr_attack.susceptibility import DIRECTIONS, attack_summary, success_curves
+from ehr_attack.directions import DIRECTIONS
+from ehr_attack.susceptibility import attack_summary, success_curves
 from susceptibility_builder import made_run
 
 

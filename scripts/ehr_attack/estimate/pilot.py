@@ -15,7 +15,7 @@ from ehr_attack.estimate.samples import DICTIONARIES, Sample, draw_sample
 from ehr_attack.extraction import extract
 from ehr_attack.features import build_features
 from ehr_attack.integrity import check_integrity
-from ehr_attack.sources import SOURCES, load_shape, load_staging, table_kind
+from ehr_attack.sources import load_shape, load_staging, table_kind
 from ehr_attack.sources.duck import memory_limit_gb
 from ehr_attack.staging import rows_file
 from ehr_attack.storage import read_frame, read_json
@@ -224,15 +224,13 @@ def _extract(
     stays, measurements = folder / "stays.parquet", folder / "measurements.parquet"
     start = time.perf_counter()
     extract(
+        kind=kind,
         tables=staged,
         variables=variables,
         cohort=config["cohort"],
         window_hours=config["features"]["window_hours"],
         carry_in_hours=config["features"]["carry_in_hours"],
-        source=kind,
-        source_info={},
-        sql_dir=SOURCES[kind].sql_dir,
-        codes=load_shape(kind).codes,
+        source={"kind": kind},
         out_stays=stays,
         out_measurements=measurements,
         out_flow=folder / "flow.json",

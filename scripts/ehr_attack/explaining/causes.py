@@ -10,7 +10,7 @@ from ehr_attack.errors import UserError
 from ehr_attack.explaining.differences import differences
 from ehr_attack.explaining.dry_run import PlannedJob
 from ehr_attack.explaining.reasons import ParamsChange, read_reason
-from ehr_attack.lineage.records import RECORDS
+from ehr_attack.lineage.records import record_file
 from ehr_attack.public_config import public_config
 from ehr_attack.storage import read_json
 
@@ -75,8 +75,8 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
 def _recorded_params(log: Path) -> Mapping[str, Any]:
     """The params of the job by name, as its record tells them; {} where there is none that can be read."""
     try:
-        record = read_json(log.parent.parent / RECORDS / f"{log.stem}.json")
-    except (OSError, ValueError, UserError):
+        record = read_json(record_file(log))
+    except UserError:
         return {}
     params = record.get("params") if isinstance(record, dict) else None
     return params if isinstance(params, dict) else {}

@@ -10,6 +10,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.figures import names
 from ehr_attack.figures.maps import FloatArray
 from ehr_attack.figures.saving import save_figure
@@ -25,7 +26,7 @@ from ehr_attack.figures.style import (
 )
 from ehr_attack.schemas.susceptibility import HOUR_AXIS, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
-from ehr_attack.suppression import MINIMUM, is_small
+from ehr_attack.suppression import MINIMUM, enough, is_small
 
 _AXES = {VARIABLE_AXIS: "variables", HOUR_AXIS: "hours"}
 _MOST_NUMBERED = 8
@@ -76,8 +77,7 @@ def transfer_figure(table: pd.DataFrame) -> Figure:
 
     table: TRANSFER rows; cells of fewer than ten stays or patients, or of 1 to 9 flipped ones, are empty.
     """
-    enough = (table[["n_stays", "n_patients"]] >= MINIMUM).all(axis=1) & ~table["n_flipped"].map(is_small)
-    shown = table[enough]
+    shown = table[enough(table) & ~table["n_flipped"].map(is_small)]
     if shown.empty:
         return _worded("Nothing to transfer: one model and seed,\nor fewer than 10 patients each.")
     several = len({*table["from_seed"], *table["to_seed"]}) > 1
@@ -90,7 +90,7 @@ def transfer_figure(table: pd.DataFrame) -> Figure:
     figure = new_figure((0.8 + _INCHES_A_ROW * max(3, len(items))) * len(modes) + 0.4)
     rows = figure.subplots(len(modes), 2, squeeze=False, sharex=True)
     for mode, panels in zip(modes, rows, strict=True):
-        for panel, direction in zip(panels, names.DIRECTIONS, strict=True):
+        for panel, direction in zip(panels, DIRECTIONS, strict=True):
             part = labelled[(labelled["mode"] == mode) & (labelled["direction"] == direction)]
             wide = part.pivot_table(index="first", columns="second", values="rate").reindex(index=items, columns=items)
             grid = wide.to_numpy(dtype=np.float64)

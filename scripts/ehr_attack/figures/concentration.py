@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ehr_attack.figures import maps, names
+from ehr_attack.directions import DIRECTIONS
+from ehr_attack.figures import maps
 from ehr_attack.figures.style import (
     DIRECTION_COLOURS,
     DIRECTION_LABELS,
@@ -33,7 +34,7 @@ def cumulative_figure(cells: pd.DataFrame) -> Figure:
     figure = new_figure(2.9)
     panels = figure.subplots(1, 2, sharey=True)
     drawn = False
-    for direction in names.DIRECTIONS:
+    for direction in DIRECTIONS:
         for basis in _WIDTHS:
             rows = headline(cells[cells["direction"] == direction], basis=basis)
             drawn |= _direction(panels, rows[enough(rows)], direction, basis)

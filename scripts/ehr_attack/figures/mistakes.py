@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import DIRECTION_LABELS, INK, MUTED, new_figure, say, use_style
@@ -38,8 +39,8 @@ def plot_mistakes(
     (stem,) = names.MISTAKE_FIGURES
     with use_style(style):
         figure = new_figure(3.2)
-        panels = figure.subplots(1, len(names.DIRECTIONS), sharey=True)
-        for axes, direction in zip(panels, names.DIRECTIONS, strict=True):
+        panels = figure.subplots(1, len(DIRECTIONS), sharey=True)
+        for axes, direction in zip(panels, DIRECTIONS, strict=True):
             _direction(axes, direction, tables)
         panels[0].set(ylabel="Share of S (95th percentile)")
         handles = {

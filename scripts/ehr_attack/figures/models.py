@@ -15,7 +15,7 @@ from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import FAINT, INK, MODEL_COLOUR, MUTED, RECALIBRATED_COLOUR, new_figure, say, use_style
 from ehr_attack.figures.subgroups import subgroups_figure
-from ehr_attack.storage import read_frame
+from ehr_attack.storage import read_frame, read_frames
 from ehr_attack.suppression import MINIMUM
 
 _SMALL_SQUARE = (3.4, 0.45)
@@ -82,7 +82,7 @@ def plot_model(
     tables. Raises UserError for an unknown style or an unreadable table.
     """
     scores, lines = read_frame(metrics), read_frame(curves)
-    history = pd.concat([read_frame(path) for path in histories]) if histories else pd.DataFrame()
+    history = read_frames(histories) if histories else pd.DataFrame()
     with use_style(style):
         figures = (
             (roc_figure(lines, scores), "ROC curve"),

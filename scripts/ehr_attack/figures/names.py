@@ -6,10 +6,10 @@ A figure of stem `s` lies in `R/figures/s.svg` and `.png`, a patient figure in `
 
 from collections.abc import Sequence
 
-DIRECTIONS = ("0_to_1", "1_to_0")
+from ehr_attack.directions import DIRECTIONS
 
 ATTACK_FIGURES = ("variables", "hours", "success", "tradeoff", "cumulative", "ranks")
-"""Kinds of figures of one attack mode on one model that show both directions."""
+"""Kinds of figures of one attack mode on one model that show both directions, in the order in which they are drawn."""
 
 COHORT_TABLES = ("cohort_flow", "cohort", "missingness", "item_audit", "integrity")
 MODEL_TABLES = ("model_metrics", "model_decisions", "subgroups", "published_comparison", "paper_protocol")

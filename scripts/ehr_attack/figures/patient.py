@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ehr_attack.attacks.selection import successes
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
 from ehr_attack.figures import maps, names
 from ehr_attack.figures.saving import save_private_figure
@@ -66,7 +67,7 @@ def plot_patient(
     attacks = _read(outcomes, [*_KEYS, "direction", *_SIZES, "p_clean", "p_adversarial"], selected=True)
     with use_style(style):
         stems = names.patient_figures(model, mode)
-        for direction, stem in zip(names.DIRECTIONS, stems, strict=True):
+        for direction, stem in zip(DIRECTIONS, stems, strict=True):
             attack = median_attack(attacks, direction)
             if attack is None:
                 figure = _nothing_to_show(direction)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ehr_attack.figures import names
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.figures.style import (
     DIRECTION_LABELS,
     GROUP_COLOURS,
@@ -36,7 +36,7 @@ def ranks_figure(table: pd.DataFrame, variables: Sequence[Variable], profile: st
     figure = new_figure(4.3 + extra_height(variables))
     drawn = False
     halves = figure.subplots(1, 4, width_ratios=[1, 0.85, 1, 0.85])
-    for half, direction in enumerate(names.DIRECTIONS):
+    for half, direction in enumerate(DIRECTIONS):
         intervals, slopes = halves[2 * half], halves[2 * half + 1]
         rows = table[table["direction"] == direction]
         if not enough(rows).any():

@@ -1,6 +1,6 @@
 """Figures of one attack mode on one model: where records are susceptible, and at what budget it succeeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.figures import maps, names
 from ehr_attack.figures.concentration import cumulative_figure
 from ehr_attack.figures.ranks import ranks_figure
@@ -76,31 +77,29 @@ def plot_attack(
     table = read_frame(cells)
     by_variable = _without_few(read_frame(variables), table, VARIABLE_AXIS)
     by_hour = _without_few(read_frame(hours), table, HOUR_AXIS)
-    first, null = headline(table), None if null_hours is None else read_frame(null_hours)
+    null = None if null_hours is None else read_frame(null_hours)
     with use_style(style):
-        figures = {
-            f"{kind}_{model}_{mode}_{direction}": (draw(first, direction, known), f"{title}, {direction}")
-            for kind, draw, title in (
-                ("susceptibility", maps.susceptibility_figure, "Susceptibility by hour and variable"),
-                ("measures", maps.measures_figure, "Measures by hour and variable"),
-            )
-            for direction in names.DIRECTIONS
-        }
-        shared = {
-            "variables": (
-                variables_figure(by_variable, known, profile if published else None),
-                "Susceptibility of variables",
-            ),
-            "hours": (hours_figure(by_hour, null), "Susceptibility over hours"),
-            "success": (success_figure(read_frame(curves)), "Success against budget"),
-            "tradeoff": (tradeoff_figure(read_frame(tradeoff)), "Size against sparsity of the changes"),
-            "cumulative": (cumulative_figure(table), "Concentration of susceptibility"),
-            "ranks": (ranks_figure(headline(by_variable), known, profile), "Ranks of variables here and in the paper"),
-        }
-        figures |= {f"{kind}_{model}_{mode}": shared[kind] for kind in names.ATTACK_FIGURES}
-        for stem in names.attack_figures(model, mode):
-            figure, title = figures[stem]
+        figures = (
+            *_map_figures(headline(table), known),
+            (variables_figure(by_variable, known, profile if published else None), "Susceptibility of variables"),
+            (hours_figure(by_hour, null), "Susceptibility over hours"),
+            (success_figure(read_frame(curves)), "Success against budget"),
+            (tradeoff_figure(read_frame(tradeoff)), "Size against sparsity of the changes"),
+            (cumulative_figure(table), "Concentration of susceptibility"),
+            (ranks_figure(headline(by_variable), known, profile), "Ranks of variables here and in the paper"),
+        )
+        for stem, (figure, title) in zip(names.attack_figures(model, mode), figures, strict=True):
             save_figure(figure, Path(out_dir), stem, dpi=dpi, title=f"{title}, model {model}, attack {mode}")
+
+
+def _map_figures(cells: pd.DataFrame, variables: Sequence[Variable]) -> Iterator[tuple[Figure, str]]:
+    """The maps of both kinds, once a direction, with their titles."""
+    for draw, title in (
+        (maps.susceptibility_figure, "Susceptibility by hour and variable"),
+        (maps.measures_figure, "Measures by hour and variable"),
+    ):
+        for direction in DIRECTIONS:
+            yield draw(cells, direction, variables), f"{title}, {direction}"
 
 
 def _without_few(sums: pd.DataFrame, cells: pd.DataFrame, axis: str) -> pd.DataFrame:
@@ -120,7 +119,7 @@ def variables_figure(table: pd.DataFrame, variables: Sequence[Variable], ranks_p
     panels = figure.subplots(1, 2)
     drawn = [
         _variable_bars(axes, table[table["direction"] == direction], direction, variables, ranks_profile)
-        for axes, direction in zip(panels, names.DIRECTIONS, strict=True)
+        for axes, direction in zip(panels, DIRECTIONS, strict=True)
     ]
     if any(drawn):
         used = {variable.group for variable in variables}
@@ -187,7 +186,7 @@ def hours_figure(table: pd.DataFrame, null: pd.DataFrame | None = None) -> Figur
     figure = new_figure(2.9)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (basis, title) in zip(panels, _BASIS_TITLES.items(), strict=True):
-        for direction in names.DIRECTIONS:
+        for direction in DIRECTIONS:
             _hour_profile(axes, headline(table[table["direction"] == direction], basis=basis), direction)
             if null is not None:
                 _null_profile(axes, headline(null[null["direction"] == direction], basis=basis), direction)
@@ -231,7 +230,7 @@ def success_figure(table: pd.DataFrame) -> Figure:
     figure = new_figure(2.7)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (budget, label) in zip(panels, _BUDGETS.items(), strict=True):
-        for direction in names.DIRECTIONS:
+        for direction in DIRECTIONS:
             rows = table[(table["budget"] == budget) & (table["direction"] == direction)].sort_values("allowed")
             _success_curve(axes, rows, direction, unit=100.0 if budget == "share" else 1.0)
         axes.set(xlabel=label, ylim=(-2, 102))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ehr_attack.figures import names
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.figures.maps import FloatArray
 from ehr_attack.figures.style import (
     DIRECTION_COLOURS,
@@ -34,7 +34,7 @@ def tradeoff_figure(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     drawn = [
         _direction(axes, table[table["direction"] == direction].sort_values("lambda"), direction)
-        for axes, direction in zip(panels, names.DIRECTIONS, strict=True)
+        for axes, direction in zip(panels, DIRECTIONS, strict=True)
     ]
     panels[0].set_ylabel("Largest change, MP [scaled units]")
     if any(drawn):

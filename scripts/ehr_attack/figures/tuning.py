@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from ehr_attack.figures import names
 from ehr_attack.figures.saving import save_figure
 from ehr_attack.figures.style import FAINT, INK, MODEL_COLOUR, MUTED, new_figure, say, use_style
-from ehr_attack.storage import read_frame
+from ehr_attack.storage import read_frames
 
 _LABELS = {"lr": "Learning rate", "weight_decay": "Weight decay", "batch_size": "Batch size"}
 _LOGARITHMIC = ("lr", "weight_decay")
@@ -23,7 +23,7 @@ def plot_tuning(*, model: str, trials: Sequence[str | Path], out_dir: str | Path
 
     trials: its TRIALS tables, one a fold and seed. Raises UserError for an unknown style or an unreadable table.
     """
-    table = pd.concat([read_frame(path) for path in trials])
+    table = read_frames(trials)
     (stem,) = names.tuning_figures(model)
     with use_style(style):
         save_figure(tuning_figure(table), Path(out_dir), stem, dpi=dpi, title=f"Hyperparameter search, model {model}")

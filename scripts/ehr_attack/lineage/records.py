@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ehr_attack.digests import data_digest
+from ehr_attack.digests import data_digest, installed_version
 from ehr_attack.errors import UserError
 from ehr_attack.lineage.turns import turn
-from ehr_attack.lineage.versions import installed_version
 from ehr_attack.public_config import public_config
 from ehr_attack.storage import clear_scratch, file_digest, read_json, write_json
 

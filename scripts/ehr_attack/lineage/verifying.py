@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ehr_attack.announced import code_file
+from ehr_attack.digests import installed_version
 from ehr_attack.errors import UserError
 from ehr_attack.lineage.records import GATHERED, RECORDS, read_records, told_by_folder
-from ehr_attack.lineage.versions import installed_version
 from ehr_attack.paths import PROJECT_DIR
 from ehr_attack.storage import file_digest, read_json
 
@@ -87,21 +87,20 @@ def _of_folders(records: Mapping[str, Mapping[str, Any]], run: Path) -> Iterator
 
 
 class _Code:
-    """The code and the packages that are here, each looked at once. `not_found`: files of a user's own that are not."""
+    """The code that is here, each file looked at once. `not_found`: files of a user's own that are not."""
 
     def __init__(self, project: Path) -> None:
         self.not_found: set[str] = set()
         self._project = project
         self._digests: dict[str, str | None] = {}
-        self._versions: dict[str, str] = {}
 
     def changes(self, code: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
         """What differs from a record, in words."""
         files = [change for name, digest in code.items() if (change := self._change(name, digest))]
         return files + [
-            f"{name} was {version}, and is {self._version(name)}"
+            f"{name} was {version}, and is {installed_version(name)}"
             for name, version in versions.items()
-            if name != "python" and self._version(name) != version
+            if name != "python" and installed_version(name) != version
         ]
 
     def _change(self, name: str, recorded: str) -> str:
@@ -119,11 +118,6 @@ class _Code:
             file = self._project / name if name.startswith(_OF_PROJECT) else code_file(name, self._project)
             self._digests[name] = file_digest(file) if file is not None and file.is_file() else None
         return self._digests[name]
-
-    def _version(self, package: str) -> str:
-        if package not in self._versions:
-            self._versions[package] = installed_version(package)
-        return self._versions[package]
 
 
 def _is_result(path: Path, run: Path) -> bool:

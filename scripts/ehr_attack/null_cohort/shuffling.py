@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ehr_attack.features import build_features
 from ehr_attack.paths import SQL_DIR
-from ehr_attack.sources.duck import copy_to_parquet, quoted, read_sql, session
+from ehr_attack.sources.duck import copy_to_parquet, create_views, read_sql, session
 from ehr_attack.storage import atomic_path, read_frame
 
 _SEED = 20180822
@@ -42,7 +42,7 @@ def shuffle_cohort(
         atomic_path(out_measurements) as temporary,
         session(scratch=temporary.parent, threads=1, memory_limit_gb=memory_limit_gb) as connection,
     ):
-        connection.execute(f"CREATE VIEW measurements AS SELECT * FROM read_parquet({quoted(measurements)})")
+        create_views(connection, {"measurements": measurements})
         connection.register("moves", moves)
         query = read_sql(SQL_DIR / "common", "shuffled_measurements")
         connection.execute(copy_to_parquet(query, temporary))

@@ -61,7 +61,6 @@ SUMS_BY_MODEL = pa.schema(MAP | {"seed": INT64, "fold": INT32} | _BASIS | _SUM |
 folds: how far susceptibility depends on the training."""
 
 PATIENTS, MODELS_TOO = "patients", "patients, folds and seeds"
-RESAMPLED = (PATIENTS, MODELS_TOO)
 
 REPLICATES = pa.schema(MAP | {"basis": TEXT, "resampled": TEXT, "replicate": INT32} | _SUM | {"s_q95": FLOAT})
 """Bootstrap replicates of the sums over hours and variables, policy `selected`: what every interval of a function of

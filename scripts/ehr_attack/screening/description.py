@@ -6,7 +6,7 @@ from typing import Any
 
 from ehr_attack.errors import UserError
 from ehr_attack.models import label_of as model_label
-from ehr_attack.screening import RUN_FILE, RUN_FILE_VERSION
+from ehr_attack.screening import ATTACK_KEYS, RUN_FILE, RUN_FILE_VERSION
 from ehr_attack.storage import read_json, write_json
 from ehr_attack.variables import Variable, load_variables
 
@@ -50,7 +50,7 @@ class RunDescription:
             and isinstance(self.carry_in_hours, int | float)
             and self.carry_in_hours >= 0
             and isinstance(self.attack, dict)
-            and {"steps", "rate", "kappa", "mutable", "mutable_hours"} <= set(self.attack)
+            and set(ATTACK_KEYS) <= set(self.attack)
         )
 
     def architecture(self, wanted: str | None) -> str:

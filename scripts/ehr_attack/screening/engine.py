@@ -24,6 +24,7 @@ from ehr_attack.attacks.problem import evaluated
 from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.single import scan
 from ehr_attack.progress import Progress
+from ehr_attack.screening import ATTACK
 from ehr_attack.screening.changes import RecordChange, change_at
 from ehr_attack.screening.evaluation import Evaluator
 from ehr_attack.screening.flips import Flip, ScreenedStay, flip_of
@@ -39,7 +40,6 @@ PROMISING = 0.02
 
 Of 453 values that flip 80 stays by themselves (synthetic, PhysioNet 2012; LSTM) it missed none, for 30 % of the tries.
 """
-_MODE = "measurement"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Screening:
         outward: list[RecordChange] = []
         model, victims, space, path = self._model, self._victims, self._space, self._path
         with Progress("search", len(victims.inputs), quiet=True) as quiet:
-            for block in search(model, victims, load_mode(_MODE), settings, quiet, space=space, path=path):
+            for block in search(model, victims, load_mode(ATTACK), settings, quiet, space=space, path=path):
                 stays, points = block.stay.cpu().numpy(), block.point.double().cpu().numpy()
                 for away, kept in ((False, nearest), (True, outward)):
                     charted = self._record.rounded(stays, points, outward=away)

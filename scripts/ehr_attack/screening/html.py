@@ -40,9 +40,7 @@ def write_page(data: Mapping[str, Any], path: Path) -> None:
     words = Words(data["variables"])
     environment.filters |= {"thousands": page.thousands, "percent": percent, "clock": clock, "entry": words.entry}
     environment.filters |= {"moves": words.moves, "traces": words.traces, "in_population": in_population}
-    text = environment.get_template("screen.html.j2").render(
-        data, width=WIDTH, height=HEIGHT, units=_UNITS, floor=HEIGHT - _BOTTOM
-    )
+    text = environment.get_template("screen.html.j2").render(data, width=WIDTH, height=HEIGHT, floor=HEIGHT - _BOTTOM)
     write_private(path, lambda temporary: temporary.write_bytes(text.encode()))
 
 

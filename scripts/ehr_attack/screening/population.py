@@ -10,6 +10,7 @@ import pandas as pd
 
 from ehr_attack.attacks.selection import successes
 from ehr_attack.schemas.susceptibility import OBSERVED_CELLS, SELECTED
+from ehr_attack.screening import ATTACK
 from ehr_attack.screening.description import RunDescription
 from ehr_attack.screening.flips import Flip
 from ehr_attack.storage import read_parquet
@@ -88,7 +89,7 @@ def read_population(run: Path, description: RunDescription, model: str) -> Popul
     folders = {mode: run / "susceptibility" / model / mode for mode in description.modes}
     mapped = [mode for mode, folder in folders.items() if (folder / "variables.parquet").is_file()]
     mode = mapped[0] if mapped else ""
-    costs_mode = "measurement" if "measurement" in description.modes else ""
+    costs_mode = ATTACK if ATTACK in description.modes else ""
     costs = _costs(run, model, costs_mode) if costs_mode else {}
     missing = []
     if not mode:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,6 +84,13 @@ def quoted(text: str | Path) -> str:
 def identifier(name: str) -> str:
     """`name` as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Path | Sequence[Path]]) -> None:
+    """Make Parquet files known by name; several files are read as one table."""
+    for name, files in tables.items():
+        paths = ", ".join(quoted(path) for path in ([files] if isinstance(files, Path) else files))
+        connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet([{paths}])")
 
 
 def copy_to_parquet(query: str, path: Path) -> str:

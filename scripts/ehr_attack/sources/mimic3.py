@@ -6,11 +6,13 @@ also those of PostgreSQL, so that both sources hand the same values to the SELEC
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from ehr_attack.sources.mimic import DICTIONARIES, OPTIONAL_COLUMNS, OPTIONAL_TABLES, item_codes, views
 from ehr_attack.sources.table_files import find_csv_tables
-from ehr_attack.variables import Variable, items_of
+
+__all__ = ["DICTIONARIES", "OPTIONAL_COLUMNS", "OPTIONAL_TABLES", "TABLES", "codes", "find_tables", "views"]
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "admissions": {
@@ -48,34 +50,11 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 """The tables that the project reads: table -> column -> type. All are needed and must have rows."""
 
-DICTIONARIES: Mapping[str, Mapping[str, str]] = {
-    "d_items": {"itemid": "BIGINT", "label": "VARCHAR"},
-    "d_labitems": {"itemid": "BIGINT", "label": "VARCHAR", "fluid": "VARCHAR"},
-}
-"""What item ids mean, as the source tells it: for the audit, where present; the extracts do without."""
-
-OPTIONAL_TABLES = tuple(DICTIONARIES)
-
-OPTIONAL_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "chartevents": {"valueuom": "VARCHAR"},
-    "labevents": {"valueuom": "VARCHAR"},
-}
-"""Columns that are read where a file has them, and are null where it has not: table -> column -> type."""
-
 
 def find_tables(folder: Path) -> dict[str, Path]:
     """The tables in `folder`; see `table_files.find_csv_tables`."""
     return find_csv_tables(folder, TABLES, OPTIONAL_TABLES, "MIMIC-III")
 
 
-def views(table: str) -> str:
-    """The name under which the SQL texts know a staged table."""
-    return table
-
-
-def codes(variable: Variable) -> list[dict[str, Any]]:
-    """One row an item id of `variable`: what joins it to the events (`workflow/sql/mimic/placed.sql`)."""
-    return [
-        {"table_name": variable.table, "item_id": item.item_id, "fahrenheit": item.fahrenheit}
-        for item in items_of(variable, "mimic3")
-    ]
+codes = partial(item_codes, "mimic3")
+"""The rows that join a variable to the events, see `mimic.item_codes`."""

@@ -59,30 +59,37 @@ def stage(
         )
         columns = _columns_as_from_csv(connection, table, {**types, **optional}, select)
         total = _row_count(server, table) if count_rows else None
-        failure: list[Exception] = []
-        try:
-            with server.cursor() as cursor:
-                # Only as much as a batch is held here, however large the table is.
-                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-                cursor.execute(select)
-                reader = cursor.fetch_record_batch()
-                batches = watched(reader, table, failure)
-                connection.register("incoming", pa.RecordBatchReader.from_batches(reader.schema, batches))
-                kept = write_sorted(connection, f"SELECT {columns} FROM incoming", temporary)
-        except adbc.Error as error:
-            raise explained(error, f"table {table}", server) from None
-        except duckdb.Error as error:
-            if failure:
-                raise explained(failure[0], f"table {table}", server) from None
-            if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
-                raise  # the session says what to do
-            raise UserError(
-                f"PostgreSQL: table {table}: a column has another type than the source publishes. Load the table again "
-                "with its own types (`ehr-attack load-postgres`)."
-            ) from None
+        kept = _write_streamed(server, connection, table, select, columns, temporary)
     write_rows(rows_file(out), read=total, kept=kept)
     log_kept(table, kept, start)
     return kept
+
+
+def _write_streamed(
+    server: Any, connection: duckdb.DuckDBPyConnection, table: str, select: str, columns: str, out: Path
+) -> int:
+    """Write `columns` of what the server answers to `select`, sorted, to `out`; returns the number of rows."""
+    failure: list[Exception] = []
+    try:
+        with server.cursor() as cursor:
+            # Only as much as a batch is held here, however large the table is.
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            cursor.execute(select)
+            reader = cursor.fetch_record_batch()
+            batches = watched(reader, table, failure)
+            connection.register("incoming", pa.RecordBatchReader.from_batches(reader.schema, batches))
+            return write_sorted(connection, f"SELECT {columns} FROM incoming", out)
+    except adbc.Error as error:
+        raise explained(error, f"table {table}", server) from None
+    except duckdb.Error as error:
+        if failure:
+            raise explained(failure[0], f"table {table}", server) from None
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
+            raise  # the session says what to do
+        raise UserError(
+            f"PostgreSQL: table {table}: a column has another type than the source publishes. Load the table again "
+            "with its own types (`ehr-attack load-postgres`)."
+        ) from None
 
 
 def _is_readable(server: Any, table: str) -> bool:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ehr_attack.schemas.verdicts import CANNOT_TELL
 from ehr_attack.storage import read_frame, write_csv
-from ehr_attack.suppression import MINIMUM, blank_small, count_text, is_small
+from ehr_attack.suppression import MINIMUM, blank_small, count_text, enough, is_small
 
 _INTERVAL = ["value", "low", "high"]
 FEW_PATIENTS = "Fewer than ten stays or patients stand behind it."
@@ -48,7 +48,7 @@ def stability_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def transfer_table(table: pd.DataFrame) -> pd.DataFrame:
     """TRANSFER rows for people: no rate over fewer than ten stays or patients, nor of 1 to 9 that flipped."""
-    shown = (table[["n_stays", "n_patients"]] >= MINIMUM).all(axis=1) & ~table["n_flipped"].map(is_small)
+    shown = enough(table) & ~table["n_flipped"].map(is_small)
     rows = blank_small(table, ["rate", "low", "high"], shown)
     return rows.assign(**{name: rows[name].map(_count_or_nothing) for name in ("n_stays", "n_patients", "n_flipped")})
 

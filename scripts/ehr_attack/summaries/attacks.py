@@ -7,7 +7,7 @@ import pandas as pd
 
 from ehr_attack.attacks import is_baseline
 from ehr_attack.headline import headline
-from ehr_attack.storage import read_frame, write_csv
+from ehr_attack.storage import read_frames, write_csv
 from ehr_attack.summaries.claims import claims_table, ranks_table
 from ehr_attack.suppression import MINIMUM, blank_small, count_text, rate
 from ehr_attack.variables import load_variables
@@ -48,8 +48,8 @@ def write_attack_tables(
     profile, kind: the variable profile and the kind of source. Raises UserError for an unreadable file or an unknown
     profile.
     """
-    summary = _joined(summaries)
-    by_variable, by_hour = headline(_joined(variables)), headline(_joined(hours))
+    summary = read_frames(summaries)
+    by_variable, by_hour = headline(read_frames(variables)), headline(read_frames(hours))
     mapped = summary[~summary["mode"].map(is_baseline)]
     claims = claims_table(mapped, by_variable, by_hour, load_variables(profile, kind), profile)
     write_csv(summary_table(summary), Path(out_dir) / "attack_summary.csv")
@@ -68,7 +68,3 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     counts = pd.DataFrame({name: summary[name].map(count_text) for name in COUNTS}).assign(success_percent=success)
     medians = blank_small(summary, _MEDIANS, summary["n_selected"] >= MINIMUM)[_MEDIANS]
     return pd.concat([summary[["model", "mode", "direction"]], counts, medians], axis=1)
-
-
-def _joined(paths: Sequence[str | Path]) -> pd.DataFrame:
-    return pd.concat([read_frame(path) for path in paths], ignore_index=True)

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from ehr_attack.figures.names import DIRECTIONS
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.published import STUDIES, published_scores, rank_agreement
 from ehr_attack.suppression import MINIMUM, enough, rate
 from ehr_attack.variables import LAB, Variable
 
-PERFORMANCE, LATE_HOURS, DIRECTION_GAP, LABORATORY, SMALL_CHANGES = 1, 2, 3, 4, 5
+LATE_HOURS, DIRECTION_GAP, LABORATORY, SMALL_CHANGES = 2, 3, 4, 5
 LATE_SHARE = "share of S in the last quarter of the window"
 HOUR_TREND = "rank correlation of S with the hour"
 TOTAL = "sum of S over all cells"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from ehr_attack.figures.names import DIRECTIONS
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.headline import headline
 from ehr_attack.mistakes import CONTROL, CONTROL_WORDS, MISTAKES
 from ehr_attack.published import rank_agreement
-from ehr_attack.storage import read_frame, write_csv
+from ehr_attack.storage import read_frames, write_csv
 from ehr_attack.summaries.claims import FLIPPED, HOUR_TREND, LAB_SHARE, LATE_SHARE, claims_table
 from ehr_attack.summaries.models import POOLED, metrics_table
 from ehr_attack.suppression import enough
@@ -43,13 +43,10 @@ def write_mistakes_table(
     metrics, summaries, variables, hours: the METRICS, ATTACK_SUMMARY, VARIABLES and HOURS tables of each model, in the
     order of `mistakes`, whose first is "", the right model. Raises UserError for an unreadable file.
     """
-    measured, summary, by_variable, by_hour = (
-        pd.concat([read_frame(path) for path in paths], ignore_index=True)
-        for paths in (metrics, summaries, variables, hours)
-    )
-    by_variable, by_hour = headline(by_variable), headline(by_hour)
+    measured, by_variable = read_frames(metrics), headline(read_frames(variables))
     made = dict(zip(measured["model"].unique(), mistakes, strict=True))
-    claims = claims_table(summary, by_variable, by_hour, load_variables(profile, kind), profile)
+    known, by_hour = load_variables(profile, kind), headline(read_frames(hours))
+    claims = claims_table(read_frames(summaries), by_variable, by_hour, known, profile)
     write_csv(mistakes_table(measured, claims, by_variable, made), out)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ehr_attack.storage import read_frame, read_json, write_csv
+from ehr_attack.storage import read_frames, read_json, write_csv
 from ehr_attack.summaries.comparison import comparison_table
 from ehr_attack.summaries.subgroups import subgroups_table
 from ehr_attack.suppression import MINIMUM, SMALL, WITHHELD, count_text, part_text, partition_texts
@@ -36,14 +36,11 @@ def write_model_tables(
     metrics, decisions, subgroups: a METRICS, DECISIONS and SUBGROUPS table a model; flow: `cohort_flow.json`, which
     names the source. Raises UserError for an unreadable file.
     """
-    measured, decided, grouped = (
-        pd.concat([read_frame(path) for path in paths], ignore_index=True) for paths in (metrics, decisions, subgroups)
-    )
-    cohort_flow, table = read_json(flow), metrics_table(measured)
+    cohort_flow, table = read_json(flow), metrics_table(read_frames(metrics))
     comparison = comparison_table(table, source_label(cohort_flow), cohort_flow["source"]["kind"])
     write_csv(table, Path(out_dir) / "model_metrics.csv")
-    write_csv(decisions_table(decided), Path(out_dir) / "model_decisions.csv")
-    write_csv(subgroups_table(grouped), Path(out_dir) / "subgroups.csv")
+    write_csv(decisions_table(read_frames(decisions)), Path(out_dir) / "model_decisions.csv")
+    write_csv(subgroups_table(read_frames(subgroups)), Path(out_dir) / "subgroups.csv")
     write_csv(comparison, Path(out_dir) / "published_comparison.csv")
 
 
@@ -72,19 +69,27 @@ def decisions_table(decisions: pd.DataFrame) -> pd.DataFrame:
     Values to three decimals, so that no prediction can be read off a threshold; none from fewer than ten deaths or
     survivors.
     """
-    deaths, stays = decisions["n_deaths"], decisions["n_stays"]
-    enough = (deaths >= MINIMUM) & (stays - deaths >= MINIMUM)
+    shown = _enough_of_both(decisions)
     values = ["threshold_f1", "threshold_score1", "recalibration_intercept", "recalibration_slope"]
     return decisions.assign(
-        **{name: decisions[name].where(enough).round(3) for name in values},
-        n_stays=stays.map(count_text),
-        n_deaths=[part_text(d, n) for d, n in zip(deaths, stays, strict=True)],
+        **{name: decisions[name].where(shown).round(3) for name in values},
+        n_stays=decisions["n_stays"].map(count_text),
+        n_deaths=_death_texts(decisions),
     )
+
+
+def _enough_of_both(rows: pd.DataFrame) -> pd.Series:
+    """Which rows rest on at least ten deaths and ten survivors."""
+    return (rows["n_deaths"] >= MINIMUM) & (rows["n_stays"] - rows["n_deaths"] >= MINIMUM)
+
+
+def _death_texts(rows: pd.DataFrame) -> list[str]:
+    return [part_text(deaths, stays) for deaths, stays in zip(rows["n_deaths"], rows["n_stays"], strict=True)]
 
 
 def _model_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one model and seed."""
-    enough = (rows["n_deaths"] >= MINIMUM) & (rows["n_stays"] - rows["n_deaths"] >= MINIMUM)
+    enough = _enough_of_both(rows)
     is_pooled = rows["fold"].isna()
     pooled, folds = rows[is_pooled], rows[~is_pooled]
     pooled_enough = bool(enough[is_pooled].all())
@@ -102,7 +107,7 @@ def _pooled_rows(pooled: pd.DataFrame, shown: bool) -> pd.DataFrame:
         **{name: pooled[name] if shown else _NAN for name in _VALUES},
         n_stays=pooled["n_stays"].map(count_text),
         n_patients=pooled["n_patients"].map(count_text),
-        n_deaths=[part_text(d, n) for d, n in zip(pooled["n_deaths"], pooled["n_stays"], strict=True)],
+        n_deaths=_death_texts(pooled),
     )
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.attacks import is_baseline
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.resampling import ModelDraws
 from ehr_attack.schemas.summaries import ATTACK_CURVES, ATTACK_SUMMARY
 from ehr_attack.schemas.susceptibility import (
@@ -28,7 +29,7 @@ from ehr_attack.susceptibility.measuring import measure_direction
 from ehr_attack.susceptibility.recorded import load_recorded
 from ehr_attack.susceptibility.rows import Attacks, arrange, read_outcomes
 from ehr_attack.susceptibility.spooling import SpooledChanges, spool_changes
-from ehr_attack.susceptibility.success import DIRECTIONS, attack_summary, success_curves, tradeoff
+from ehr_attack.susceptibility.success import attack_summary, success_curves, tradeoff
 from ehr_attack.susceptibility.tables import MeasuredDirection, cell_table, model_table, replicate_tables, sum_table
 
 _SEED, _SEED_OF_SMALLER = 20180819, 20180820

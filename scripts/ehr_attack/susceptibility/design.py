@@ -110,7 +110,7 @@ class Weights:
     """How often each unit counts: in each point estimate, and in each resample.
 
     models: (units, columns) float64, the first column all, then those of single models. patients, models_too: (units,
-    draws) float32, see schemas.RESAMPLED. smaller: for each size m, (draws, m) places of the patients drawn from
+    draws) float32, see schemas.REPLICATES. smaller: for each size m, (draws, m) places of the patients drawn from
     `n_patients`, in the order of Design.patient_starts. None where there is no resampling.
     """
 

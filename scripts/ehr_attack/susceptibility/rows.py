@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ehr_attack.attacks.selection import successes
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
 from ehr_attack.schemas.susceptibility import ALL_LAMBDAS, FIXED, POLICIES, SELECTED
 from ehr_attack.storage import read_frame
-from ehr_attack.susceptibility.success import DIRECTIONS
 
 _COLUMNS = (
     *("seed", "fold", "stay_id", "lambda", "direction", "flipped", "flipped_float64", "feasible", "l1", "linf"),

@@ -13,15 +13,16 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.errors import UserError
 from ehr_attack.storage import parquet_batches
 from ehr_attack.susceptibility.rows import Attacks
-from ehr_attack.susceptibility.success import DIRECTIONS
 
 CHANGE = np.dtype([("row", np.int32), ("variable", np.uint8), ("magnitude", np.float32)])
 """A changed cell of an hour: its attack (a row of Attacks), its variable by place, and |D| in scaled units."""
 
-_COLUMNS = ("seed", "fold", "stay_id", "lambda", "hour", "variable", "delta_scaled")
+_ATTACK = {"seed": np.int64, "fold": np.int64, "stay_id": np.int64, "lambda": np.float64}
+_COLUMNS = (*_ATTACK, "hour", "variable", "delta_scaled")
 _ROWS_A_BATCH = 250_000
 _PREFIX = ".changes."
 
@@ -101,12 +102,10 @@ def _append(
 
 def _rows(batch: pa.RecordBatch, attacks: Attacks) -> npt.NDArray[np.int64]:
     """The attack of each changed cell. Cells of an attack follow each other, so that each is looked up once."""
-    keys = [batch[name].to_numpy(zero_copy_only=False) for name in ("seed", "fold", "stay_id", "lambda")]
+    keys = [batch[name].to_numpy(zero_copy_only=False) for name in _ATTACK]
     first = np.ones(batch.num_rows, dtype=bool)
     first[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
     start = np.flatnonzero(first)
-    row = attacks.rows_of(attacks.codes.of(*(key[start].astype(_TYPES[i]) for i, key in enumerate(keys))))
+    firsts = (key[start].astype(kind) for key, kind in zip(keys, _ATTACK.values(), strict=True))
+    row = attacks.rows_of(attacks.codes.of(*firsts))
     return np.repeat(row, np.diff(np.append(start, batch.num_rows)))
-
-
-_TYPES = (np.int64, np.int64, np.int64, np.float64)

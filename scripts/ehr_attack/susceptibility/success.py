@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 
 from ehr_attack.attacks.selection import successes
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.schemas.susceptibility import TRADEOFF
-
-DIRECTIONS = ("0_to_1", "1_to_0")
 
 _CURVE_POINTS = 101
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}

@@ -8,7 +8,7 @@ from ehr_attack.synthetic import physiology
 from ehr_attack.synthetic.cohort import Cohort
 from ehr_attack.synthetic.events import HOUR, Events, Mark, tilt, to_minute
 from ehr_attack.synthetic.physiology import Quantity
-from ehr_attack.synthetic.severity import FIRST_HOUR, LAST_HOUR, Course, IntArray
+from ehr_attack.synthetic.severity import FIRST_HOUR, LAST_HOUR, Course, FloatArray, IntArray
 
 URINE_GLUCOSE = 51478
 URINE_WORDS = ("NEG", "TR")
@@ -85,6 +85,15 @@ DETECTION_LIMITS = {50813: 0.5, 50862: 1.0, 50882: 5, 50912: 0.2, 50931: 20, 510
 _ABSURD_RATE, _CENSORED_RATE, _URINE_NEGATIVE = 0.0004, 0.004, 0.9
 # The severely ill are sampled more: a shift of log-odds per standard deviation of baseline severity.
 _ATTENTION_DRAWN, _ATTENTION_ABSENT = 0.25, 0.50
+
+
+def usual_ranges(items: IntArray) -> tuple[FloatArray, FloatArray]:
+    """The ends of the usual range of each item id, beyond which a result is flagged."""
+    ranges = {item: quantity.usual_range for panel in PANELS for item, quantity in panel.tests.items()}
+    known = np.array(sorted(ranges))
+    low, high = np.array([ranges[item] for item in known.tolist()]).T
+    which = np.searchsorted(known, items)
+    return low[which], high[which]
 
 
 def draw_labs(rng: np.random.Generator, cohort: Cohort, course: Course) -> Events:

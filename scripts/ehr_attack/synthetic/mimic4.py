@@ -22,9 +22,9 @@ from ehr_attack.synthetic.catalogue import (
 )
 from ehr_attack.synthetic.cohort import BoolArray, Cohort, Source
 from ehr_attack.synthetic.events import HOUR, Events, Mark
-from ehr_attack.synthetic.laboratory import PANELS
+from ehr_attack.synthetic.laboratory import usual_ranges
 from ehr_attack.synthetic.rendering import Columns, lookup
-from ehr_attack.synthetic.severity import FloatArray, IntArray
+from ehr_attack.synthetic.severity import IntArray
 
 ADULT_YEARS, HIDDEN_FROM_YEARS, HIDDEN_AGE = 18, 90, 91
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
@@ -161,25 +161,17 @@ def _labevents(rng: np.random.Generator, columns: Columns, block: Block, kept: B
     sample = np.cumsum(new_sample)
     urgent = (rng.random(events.stay.size + 1) < _URGENT_SAMPLES)[sample]
     is_later = block.cohort.stay_source[events.stay] == Source.METAVISION
-    low, high = _usual_range(events.item)
+    low, high = usual_ranges(events.item)
     return _lower(columns, "SUBJECT_ID HADM_ID CHARTTIME VALUE VALUENUM VALUEUOM FLAG", rows) | {
         "specimen_id": (_SPECIMEN_BASE + _SPECIMENS_A_STAY * block.first + sample)[rows],
         "itemid": np.where(is_later & (events.item == ALBUMIN), LATER_ALBUMIN, events.item)[rows],
         "order_provider_id": pa.nulls(int(rows.sum()), pa.string()),
         "storetime": (events.seconds + HOUR)[rows],
-        "ref_range_lower": low[rows],
-        "ref_range_upper": high[rows],
+        "ref_range_lower": low[rows].round(2),
+        "ref_range_upper": high[rows].round(2),
         "priority": pa.array(np.where(urgent, "STAT", "ROUTINE")[rows].tolist(), pa.string()),
         "comments": pa.nulls(int(rows.sum()), pa.string()),
     }
-
-
-def _usual_range(items: IntArray) -> tuple[FloatArray, FloatArray]:
-    ranges = {item: quantity.usual_range for panel in PANELS for item, quantity in panel.tests.items()}
-    known = np.array(sorted(ranges))
-    low, high = np.array([ranges[item] for item in known.tolist()]).round(2).T
-    which = np.searchsorted(known, items)
-    return low[which], high[which]
 
 
 def _birthdays(born: IntArray, at: IntArray) -> IntArray:

@@ -13,7 +13,7 @@ from ehr_attack.synthetic.catalogue import CHART_ITEMS, LAB_ITEMS
 from ehr_attack.synthetic.charting import SKIN_WORDS
 from ehr_attack.synthetic.cohort import BoolArray, Cohort, Source
 from ehr_attack.synthetic.events import DAY, HOUR, MINUTE, Events, Mark
-from ehr_attack.synthetic.laboratory import DETECTION_LIMITS, PANELS, URINE_WORDS
+from ehr_attack.synthetic.laboratory import DETECTION_LIMITS, URINE_WORDS, usual_ranges
 from ehr_attack.synthetic.severity import IntArray
 
 Columns = dict[str, Any]
@@ -216,11 +216,8 @@ def _d_labitems() -> Columns:
 
 def _abnormal(events: Events) -> BoolArray:
     """Whether each result lies outside the usual range of its item id."""
-    ranges = {item: quantity.usual_range for panel in PANELS for item, quantity in panel.tests.items()}
-    items = np.array(sorted(ranges))
-    low, high = np.array([ranges[item] for item in items.tolist()]).T
-    which = np.searchsorted(items, events.item)
-    outside: BoolArray = (events.value < low[which]) | (events.value > high[which])
+    low, high = usual_ranges(events.item)
+    outside: BoolArray = (events.value < low) | (events.value > high)
     return outside
 
 

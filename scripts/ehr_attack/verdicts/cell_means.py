@@ -5,7 +5,7 @@ would compare how much is recorded. So every sum is divided by the number of its
 than half of its cells measured has no value. Where every cell is measured, shares and ratios are those of the sums.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ehr_attack.schemas.susceptibility import HOUR_AXIS, MODELS_TOO, SELECTED, VARIABLE_AXIS
+from ehr_attack.directions import DIRECTIONS
+from ehr_attack.schemas.susceptibility import BASES, HOUR_AXIS, MODELS_TOO, SELECTED, VARIABLE_AXIS
 from ehr_attack.storage import read_frame
 from ehr_attack.susceptibility.measures import MEASURED_SHARE
 
@@ -77,11 +78,15 @@ def _cell_means(rows: pd.DataFrame, axis: str, drawn: pd.DataFrame, n_cells: int
     )
 
 
-def aligned(
-    first: Mapping[Key, CellMeans], second: Mapping[Key, CellMeans], key: Key
-) -> tuple[_Floats, _Floats] | None:
-    """Those of `key` of both, values first then replicates, as many draws of each; None where one has none."""
-    if key not in first or key not in second:
-        return None
-    rows = min(len(first[key].both), len(second[key].both))
-    return first[key].both[:rows], second[key].both[:rows]
+def along(means: Mapping[Key, CellMeans], axis: str) -> Iterator[tuple[str, str, CellMeans]]:
+    """Those along one axis, with their direction and basis."""
+    for direction in DIRECTIONS:
+        for basis in BASES:
+            if (own := means.get((direction, basis, axis))) is not None:
+                yield direction, basis, own
+
+
+def aligned(first: CellMeans, second: CellMeans) -> tuple[_Floats, _Floats]:
+    """Of both the value and below it the replicates, as many draws of each."""
+    rows = min(len(first.both), len(second.both))
+    return first.both[:rows], second.both[:rows]

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ehr_attack.figures.names import DIRECTIONS
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.published import published_scores
 from ehr_attack.schemas.susceptibility import BASES, VARIABLE_AXIS
 from ehr_attack.variables import LAB, VITAL, Variable
-from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned
+from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned, along
 from ehr_attack.verdicts.hindrances import too_few_above_zero, too_little
 from ehr_attack.verdicts.question import Question, interval_of
 from ehr_attack.verdicts.rule import Bound
@@ -31,29 +31,27 @@ def direction_questions(means: Mapping[Key, CellMeans]) -> Iterator[Question]:
     """
     up, down = DIRECTIONS
     for basis in BASES:
-        keys = (up, basis, VARIABLE_AXIS), (down, basis, VARIABLE_AXIS)
-        pair = aligned({keys[0]: means[keys[1]]}, means, keys[0]) if set(keys) <= set(means) else None
-        if pair is None:
+        of_down, of_up = (means.get((direction, basis, VARIABLE_AXIS)) for direction in (down, up))
+        if of_down is None or of_up is None:
             continue
+        pair = aligned(of_down, of_up)
         neither = np.isnan(pair[0][0]) | np.isnan(pair[1][0])
         flipped_down, flipped_up = (np.where(neither, np.nan, part) for part in pair)
-        groups = {
-            f"variables ({FLIPS[direction]})": part[0] for direction, part in ((down, flipped_down), (up, flipped_up))
-        }
+        groups = {f"variables ({FLIPS[down]})": flipped_down[0], f"variables ({FLIPS[up]})": flipped_up[0]}
         shared: dict[str, Any] = {
             "claim": 3,
             "basis": basis,
-            "n_stays": min(means[key].n_stays for key in keys),
-            "n_patients": min(means[key].n_patients for key in keys),
+            "n_stays": min(of_down.n_stays, of_up.n_stays),
+            "n_patients": min(of_down.n_patients, of_up.n_patients),
             "hindrance": too_little(groups) or too_few_above_zero(groups),
         }
-        of_down = np.repeat([True, False], len(neither))
+        is_down = np.repeat([True, False], len(neither))
         yield Question(
             hypothesis="The record is more susceptible for deaths flipped to survival than for survivors to death.",
             effect="S_q95 of a measured cell, 1 to 0 over 0 to 1, ratio",
             unit=" times",
             statement=f"S_q95 of a measured cell ({ON_BASIS[basis]}) for {FLIPS[down]} is {{}} that for {FLIPS[up]}",
-            interval=interval_of(mean_ratios(np.hstack([flipped_down, flipped_up]), of_down, ~of_down)),
+            interval=interval_of(mean_ratios(np.hstack([flipped_down, flipped_up]), is_down, ~is_down)),
             bound=Bound(1.0, _RATIO),
             none=1.0,
             **shared,
@@ -77,7 +75,7 @@ def rank_questions(means: Mapping[Key, CellMeans], profile: str) -> Iterator[Que
     Two rankings of few variables agree by chance too, so every draw takes, besides patients, folds and seeds, the
     variables with replacement. Ours are ranks by S_q95, the paper's by S with the maximum: ranks alone are compared.
     """
-    for direction, basis, own in _by_variable(means):
+    for direction, basis, own in along(means, VARIABLE_AXIS):
         theirs = published_scores("sun2018", direction, profile)
         alike = [place for place, name in enumerate(own.names) if name in theirs]
         places = [place for place in alike if not np.isnan(own.value[place])]
@@ -111,7 +109,7 @@ def laboratory_questions(means: Mapping[Key, CellMeans], known: Sequence[Variabl
     Variables that are neither count in neither.
     """
     groups = {variable.name: variable.group for variable in known if variable.group in (LAB, VITAL)}
-    for direction, basis, own in _by_variable(means):
+    for direction, basis, own in along(means, VARIABLE_AXIS):
         places = [place for place, name in enumerate(own.names) if name in groups]
         both = own.both[:, places]
         is_lab = np.array([groups[own.names[place]] == LAB for place in places], dtype=bool)
@@ -147,10 +145,3 @@ def laboratory_questions(means: Mapping[Key, CellMeans], known: Sequence[Variabl
             none=1.0,
             **shared,
         )
-
-
-def _by_variable(means: Mapping[Key, CellMeans]) -> Iterator[tuple[str, str, CellMeans]]:
-    for direction in DIRECTIONS:
-        for basis in BASES:
-            if (own := means.get((direction, basis, VARIABLE_AXIS))) is not None:
-                yield direction, basis, own

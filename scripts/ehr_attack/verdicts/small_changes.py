@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ehr_attack.figures.names import DIRECTIONS
+from ehr_attack.directions import DIRECTIONS
 from ehr_attack.resampling import model_weights, wider_interval
 from ehr_attack.storage import read_frame
 from ehr_attack.suppression import is_small

@@ -8,13 +8,11 @@ import pandas as pd
 from ehr_attack.schemas.verdicts import VERDICTS
 from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.variables import Variable
-from ehr_attack.verdicts.cell_means import read_cell_means
+from ehr_attack.verdicts.cell_means import CellMeans, Key, read_cell_means
 from ehr_attack.verdicts.performance import no_skill, performance_questions, pooled_auroc
 from ehr_attack.verdicts.places import direction_questions, laboratory_questions, rank_questions
 from ehr_attack.verdicts.small_changes import change_questions, read_attempts
 from ehr_attack.verdicts.time_preference import time_questions
-
-_SUMS = ("variables", "hours", "replicates")
 
 
 def write_verdicts(
@@ -40,32 +38,38 @@ def write_verdicts(
     stays = read_frame(files["stays"][0], ["stay_id", "subject_id"])
     subjects = stays.set_index("stay_id")["subject_id"]
     n_cells = window_hours * len(variables)
-    nulls = {
-        model: read_cell_means(*(files[f"null_{name}"][number] for name in _SUMS))
-        for number, model in enumerate(null_models)
-    }
-    per_model = len(files["predictions"]) // max(1, len(models))
-    per_map = len(files["outcomes"]) // max(1, len(models) * len(modes))
+    nulls = {model: _means_at(files, place, "null_") for place, model in enumerate(null_models)}
+    predictions = _in_parts(files["predictions"], len(models))
+    outcomes = _in_parts(files["outcomes"], len(models) * len(modes))
     rows: list[dict[str, Any]] = []
     for number, model in enumerate(models):
         hindrance = no_skill(model, pooled_auroc(read_frame(files["metrics"][number])))
-        predictions = _unseen(files["predictions"][number * per_model : (number + 1) * per_model])
-        performance = performance_questions(predictions, stays, resamples)
+        performance = performance_questions(_unseen(predictions[number]), stays, resamples)
         rows += [question.row(model, "", hindrance) for question in performance]
         for place, mode in enumerate(modes):
             at = number * len(modes) + place
-            means = read_cell_means(*(files[name][at] for name in _SUMS))
-            outcomes = files["outcomes"][at * per_map : (at + 1) * per_map]
+            means = _means_at(files, at)
             questions = [
                 *time_questions(means, nulls.get(model, {}) if place == 0 else {}),
                 *direction_questions(means),
                 *rank_questions(means, profile),
                 *laboratory_questions(means, variables),
-                *change_questions(read_attempts(outcomes, subjects, n_cells), resamples),
+                *change_questions(read_attempts(outcomes[at], subjects, n_cells), resamples),
             ]
             rows += [question.row(model, mode, hindrance) for question in questions]
     table = pd.DataFrame(rows, columns=VERDICTS.names)
     write_frame(table.sort_values("claim", kind="stable", ignore_index=True), out, VERDICTS)
+
+
+def _means_at(files: Mapping[str, Sequence[str]], place: int, prefix: str = "") -> dict[Key, CellMeans]:
+    """The means of the map number `place`, of the run or (`null_`) of the null cohort."""
+    return read_cell_means(*(files[prefix + name][place] for name in ("variables", "hours", "replicates")))
+
+
+def _in_parts(paths: Sequence[str], count: int) -> list[Sequence[str]]:
+    """The paths in `count` parts of one length."""
+    size = len(paths) // max(1, count)
+    return [paths[part * size : (part + 1) * size] for part in range(count)]
 
 
 def _unseen(paths: Sequence[str]) -> pd.DataFrame:

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ehr_attack.figures.names import DIRECTIONS
-from ehr_attack.schemas.susceptibility import BASES, HOUR_AXIS
-from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned
+from ehr_attack.schemas.susceptibility import HOUR_AXIS
+from ehr_attack.verdicts.cell_means import CellMeans, Key, aligned, along
 from ehr_attack.verdicts.hindrances import too_few_above_zero, unmeasured
 from ehr_attack.verdicts.question import Question, interval_of
 from ehr_attack.verdicts.rule import Bound, number
@@ -40,20 +39,13 @@ def time_questions(means: Mapping[Key, CellMeans], null: Mapping[Key, CellMeans]
 
     null: those of the same model and mode on the null cohort; empty where there is none.
     """
-    for direction in DIRECTIONS:
-        for basis in BASES:
-            own = means.get((direction, basis, HOUR_AXIS))
-            if own is not None:
-                yield from _questions(direction, basis, own, means, null)
+    for direction, basis, own in along(means, HOUR_AXIS):
+        yield from _questions(direction, basis, own, null.get((direction, basis, HOUR_AXIS)))
 
 
-def _questions(
-    direction: str, basis: str, own: CellMeans, means: Mapping[Key, CellMeans], null: Mapping[Key, CellMeans]
-) -> Iterator[Question]:
-    key = (direction, basis, HOUR_AXIS)
-    pair = aligned(means, null, key)
-    ours, theirs = pair or (own.both, np.full_like(own.both, np.nan))
-    samples = [own, null[key]] if pair is not None else [own]
+def _questions(direction: str, basis: str, own: CellMeans, null: CellMeans | None) -> Iterator[Question]:
+    ours, theirs = aligned(own, null) if null else (own.both, np.full_like(own.both, np.nan))
+    samples = [own, null] if null else [own]
     part = last_quarter(len(own.names))
     for measure, of_run, of_null in (
         (_SLOPE, hour_slopes(ours), hour_slopes(theirs)),
@@ -73,7 +65,7 @@ def _questions(
             direction=direction,
             basis=basis,
             none=0.0,
-            hindrance=NO_NULL if pair is None else _hindrance(ours[0], theirs[0], part),
+            hindrance=_hindrance(ours[0], theirs[0], part) if null else NO_NULL,
         )
 
 
