@@ -12,7 +12,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -236,9 +236,11 @@ def staged(folder: Path, out: Path, *, threads: int = 1) -> dict[str, Path]:
 
 
 def extract_staged(
-    tables: dict[str, Path],
+    tables: Mapping[str, Path | list[Path]],
     out: Path,
     *,
+    kind: str = "mimic3",
+    profile: str = "clinical",
     window_hours: int = 48,
     carry_in_hours: float = 0.0,
     threads: int = 1,
@@ -247,13 +249,13 @@ def extract_staged(
     """Extract from staged tables with the default cohort, but for the keys given."""
     stays, measurements, flow = out / "stays.parquet", out / "measurements.parquet", out / "cohort_flow.json"
     extract(
-        kind="mimic3",
+        kind=kind,
         tables=tables,
-        variables=load_variables(),
+        variables=load_variables(profile, kind),
         cohort=DEFAULT_COHORT | cohort,
         window_hours=window_hours,
         carry_in_hours=carry_in_hours,
-        source={"kind": "mimic3", "version": "test", "profile": "clinical"},
+        source={"kind": kind, "version": "test", "profile": profile},
         out_stays=stays,
         out_measurements=measurements,
         out_flow=flow,

@@ -11,18 +11,14 @@ Every stay is of another patient and enters the ICU at INTIME unless it says oth
 import csv
 import gzip
 import io
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from ehr_attack.extraction import extract
 from ehr_attack.sources import find_tables, load_staging
 from ehr_attack.variables import load_variables
-from mimic3_builder import DEFAULT_COHORT, Extracted, moment
+from mimic3_builder import Extracted, extract_staged, moment
 
 KIND = "mimic4"
 INTIME = "2150-03-01 10:00:00"
@@ -128,36 +124,16 @@ def a_usual_stay(records: Records, **stay: Any) -> Row:
 
 
 def extracted_from(
-    source: Path,
-    out: Path,
-    kind: str = KIND,
-    *,
-    cohort: Mapping[str, Any] | None = None,
-    carry_in_hours: float = 0.0,
-    profile: str = "clinical",
+    source: Path, out: Path, kind: str = KIND, *, profile: str = "clinical", **settings: Any
 ) -> Extracted:
-    """Stage and extract the tables of a folder, as the pipeline would; the default cohort but for the keys given."""
+    """Stage and extract the tables of a folder, as the pipeline would; settings: see `extract_staged`."""
     variables = load_variables(profile, kind)
     staged = {}
     for table, file in find_tables(kind, source).items():
         if table not in DICTIONARIES:
             staged[table] = out / f"{table}.parquet"
             load_staging(kind).stage(table, file, staged[table], variables, threads=1)
-    stays, measurements, flow = out / "stays.parquet", out / "measurements.parquet", out / "cohort_flow.json"
-    extract(
-        kind=kind,
-        tables=staged,
-        variables=variables,
-        cohort=DEFAULT_COHORT | dict(cohort or {}),
-        window_hours=48,
-        carry_in_hours=carry_in_hours,
-        source={"kind": kind, "version": None, "profile": profile},
-        out_stays=stays,
-        out_measurements=measurements,
-        out_flow=flow,
-        threads=1,
-    )
-    return Extracted(out, pd.read_parquet(stays), pd.read_parquet(measurements), json.loads(flow.read_text()))
+    return extract_staged(staged, out, kind=kind, profile=profile, **settings)
 
 
 def extracted(records: Records, folder: Path) -> Extracted:

@@ -5,7 +5,6 @@ result = extracted(folder, tmp_path)
 result.cells("heart_rate") == [(7 / 60, 73.0)]
 """
 
-import json
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from ehr_attack.extraction import extract
 from ehr_attack.features import build_features
 from ehr_attack.sources import find_tables, load_shape, load_staging
 from ehr_attack.variables import load_variables
-from mimic3_builder import DEFAULT_COHORT, Extracted
+from mimic3_builder import Extracted, extract_staged
 
 KIND = "physionet2012"
 HEADER = "Time,Parameter,Value"
@@ -69,21 +67,8 @@ def staged(folder: Path, out: Path, profile: str = "clinical", threads: int = 1)
 
 def extracted(folder: Path, out: Path, profile: str = "clinical", threads: int = 1, **cohort: Any) -> Extracted:
     """Stage and extract `folder` with the default cohort, but for the keys given."""
-    stays, measurements, flow = out / "stays.parquet", out / "measurements.parquet", out / "cohort_flow.json"
-    extract(
-        kind=KIND,
-        tables=staged(folder, out / "staged", profile, threads),
-        variables=load_variables(profile, KIND),
-        cohort=DEFAULT_COHORT | cohort,
-        window_hours=48,
-        carry_in_hours=0.0,
-        source={"kind": KIND, "version": None, "profile": profile},
-        out_stays=stays,
-        out_measurements=measurements,
-        out_flow=flow,
-        threads=threads,
-    )
-    return Extracted(out, pd.read_parquet(stays), pd.read_parquet(measurements), json.loads(flow.read_text()))
+    tables = staged(folder, out / "staged", profile, threads)
+    return extract_staged(tables, out, kind=KIND, profile=profile, threads=threads, **cohort)
 
 
 def features_of(result: Extracted, profile: str = "clinical") -> pd.DataFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ehr_attack.feature_tensor import CARRY_IN_HOUR
 from ehr_attack.paths import SQL_DIR
-from ehr_attack.sources.duck import copy_to_parquet, identifier, quoted, read_sql, session
+from ehr_attack.sources.duck import copy_to_parquet, create_views, identifier, quoted, read_sql, session
 from ehr_attack.storage import atomic_path
 
 _SHARED_SQL = SQL_DIR / "common"
@@ -41,6 +41,5 @@ def build_features(
         atomic_path(out) as temporary,
         session(scratch=temporary.parent, threads=1, memory_limit_gb=memory_limit_gb) as connection,
     ):
-        for name, file in (("stays", stays), ("measurements", measurements)):
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({quoted(file)})")
+        create_views(connection, {"stays": stays, "measurements": measurements})
         connection.execute(copy_to_parquet(query, temporary))

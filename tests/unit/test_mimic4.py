@@ -261,7 +261,7 @@ def features_of(result, kind, profile, carry_in_hours=0.0):
     ],
 )
 def test_both_shapes_give_the_same_features(both, tmp_path, profile, carry_in_hours, cohort):
-    options = {"profile": profile, "carry_in_hours": carry_in_hours, "cohort": cohort}
+    options = {"profile": profile, "carry_in_hours": carry_in_hours, **cohort}
     results = {kind: extracted_from(both / kind, tmp_path / kind, kind, **options) for kind in ("mimic3", "mimic4")}
     files = [features_of(result, kind, profile, carry_in_hours) for kind, result in results.items()]
     assert files[0].read_bytes() == files[1].read_bytes()
