@@ -148,7 +148,7 @@ def test_package_versions_are_part_of_it(small_project, monkeypatch):
     (folder / "scripts" / "ehr_attack" / "b.py").write_text("import numpy\n")
     before = digest()
     assert "package numpy" in before
-    monkeypatch.setattr(digests, "_version", lambda name: "0.0")
+    monkeypatch.setattr(digests, "installed_version", lambda name: "0.0")
     assert digest() != before
 
 
