@@ -86,8 +86,9 @@ def extract(
         write_parquet(stays, out_stays, STAYS)
         write_json({"source": dict(source), "time_zero": "ICU intime", "steps": flow}, out_flow)
     left, patients, deaths = (flow[-1][key] for key in ("stays", "patients", "deaths"))
-    told = count_text(left), count_text(patients), part_text(deaths, left)
-    _log.info("cohort: %s stays of %s patients, %s deaths", *told)
+    _log.info(
+        "cohort: %s stays of %s patients, %s deaths", count_text(left), count_text(patients), part_text(deaths, left)
+    )
 
 
 def _choose(
