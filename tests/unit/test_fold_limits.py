@@ -62,6 +62,14 @@ def test_a_held_out_set_leaves_both_outcomes_to_train_on():
         folds_by_set(cohort("d", "s", sets="bb"), ["b"])
 
 
+def test_sets_share_no_patient():
+    stays = cohort("ds", "ds", "ds", sets="abc")
+    assert folds_by_set(stays, ["a", "b"])["fold"].tolist() == [0, 0, 1, 1, -1, -1]
+    stays.loc[1, "source_set"] = "c"
+    with pytest.raises(UserError, match="needs sets that share no patient, but some patients have stays in two sets"):
+        folds_by_set(stays, ["a", "b"])
+
+
 def inner(outcomes, seed=0):
     stays = cohort(*outcomes)
     labels, subjects = stays["died_in_hospital"].to_numpy(np.int8), stays["subject_id"].to_numpy()
@@ -89,6 +97,7 @@ def test_with_few_patients_there_are_as_many_parts():
     assert held_out.sum() == 10
 
 
-def test_one_death_cannot_be_trained_and_validated_on():
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_without_two_deaths_nothing_can_be_trained_and_validated_on(deaths):
     with pytest.raises(UserError, match="too few to spread over 2 parts"):
-        inner(["d"] + ["s"] * 30)
+        inner(["d"] * deaths + ["s"] * 30)
