@@ -139,7 +139,7 @@ def _readable(path: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`snakemake {path}`).") from error
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError, OverflowError) as error:
         raise UserError(
             f"{path}: not a readable Parquet file with the expected columns. "
             "Delete it and run snakemake again; the stage that writes it will make it anew."
@@ -148,7 +148,9 @@ def _readable(path: str | Path) -> Iterator[None]:
 
 def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read a Parquet file as a pandas frame; see `read_parquet`."""
-    return read_parquet(path, columns).to_pandas()
+    table = read_parquet(path, columns)
+    with _readable(path):  # texts are decoded only now
+        return table.to_pandas()
 
 
 def read_frames(paths: Iterable[str | Path]) -> "pd.DataFrame":

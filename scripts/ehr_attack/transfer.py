@@ -162,7 +162,7 @@ def _by_fold(
         details = read_json(sidecar)
         try:
             model, seed, fold = str(details["model"]), int(details["seed"]), int(details["fold"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{sidecar}: not a checkpoint description. Delete it and run snakemake again.") from error
         if model not in architectures:
             raise UserError(f"{sidecar}: of a model {model}, which is none of this run's. Delete it and run again.")

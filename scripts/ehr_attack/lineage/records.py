@@ -216,7 +216,16 @@ def _usable(file: Path) -> dict[str, Any] | None:
 
 
 def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) >= _PARTS
+    """Whether every part is there and of its kind, whatever a damaged file holds."""
+    if not isinstance(value, dict) or not set(value) >= _PARTS or not isinstance(value["rule"], str):
+        return False
+    texts = [value[part] for part in ("inputs", "outputs", "code", "versions")]
+    seeds = value["seeds"]
+    return (
+        all(isinstance(part, dict) and all(isinstance(text, str) for text in part.values()) for part in texts)
+        and isinstance(seeds, dict)
+        and all(isinstance(of, list) and all(type(seed) is int for seed in of) for of in seeds.values())
+    )
 
 
 def _readable(file: Path) -> Any:

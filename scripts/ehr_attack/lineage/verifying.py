@@ -78,8 +78,8 @@ def _of_folders(records: Mapping[str, Mapping[str, Any]], run: Path) -> Iterator
             yield Finding(MISSING, name, "the jobs of this folder wrote it")
             continue
         try:
-            jobs = read_json(file)["jobs"]
-        except (UserError, KeyError, TypeError):
+            jobs = dict(read_json(file)["jobs"])
+        except (UserError, KeyError, TypeError, ValueError):
             jobs = {}
         for job in sorted(told["jobs"].keys() | jobs.keys()):
             if told["jobs"].get(job) != jobs.get(job):

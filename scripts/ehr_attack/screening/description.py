@@ -1,5 +1,6 @@
 """`run.json`: what must be known of a run to apply its models to records; no path, nothing of a patient."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,12 @@ class RunDescription:
             and all(type(number) is int for number in (*counts, *self.seeds))
             and min(counts) >= 1
             and len(self.models) * len(self.seeds) > 0
-            and isinstance(self.carry_in_hours, int | float)
-            and self.carry_in_hours >= 0
+            and _is_amount(self.carry_in_hours)
             and isinstance(self.attack, dict)
             and set(ATTACK_KEYS) <= set(self.attack)
+            and type(self.attack["steps"]) is int
+            and all(_is_amount(self.attack[key]) for key in ("steps", "rate", "kappa"))
+            and _is_choice(self.attack["mutable"], self.attack["mutable_hours"])
         )
 
     def architecture(self, wanted: str | None) -> str:
@@ -78,6 +81,17 @@ class RunDescription:
     def write(self, path: Path) -> None:
         """Write as JSON."""
         write_json({"version": RUN_FILE_VERSION} | asdict(self), path)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_choice(mutable: Any, hours: Any) -> bool:
+    """Whether these are cells that may be changed, as the config's keys `attack.mutable` and `mutable_hours` say it."""
+    named = isinstance(mutable, list) and all(isinstance(name, str) for name in mutable)
+    two = isinstance(hours, list) and len(hours) == 2 and all(type(hour) is int for hour in hours)
+    return (named or mutable in ("all", "observed")) and (two or hours is None)
 
 
 def read_description(run: Path) -> RunDescription:

@@ -15,6 +15,7 @@ from ehr_attack.errors import UserError
 from ehr_attack.sources.duck import quoted
 
 _CHUNK_BYTES = 1 << 20
+_LONGEST_SHOWN = 500
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, isal_zlib.error)
 
 
@@ -69,7 +70,7 @@ def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
     header: the columns of the first line. Raises UserError when a column of `types` is missing or stands there
     twice.
     """
-    found = f"Found: {', '.join(header)}."
+    found = f"Found: {_shown(header)}."
     if missing := [column for column in types if column not in header]:
         if len(missing) == len(types):
             found = "The first line names no column at all."  # it is a record then, which may not be quoted
@@ -78,13 +79,19 @@ def scan(path: Path, header: list[str], types: Mapping[str, str]) -> str:
             "columns named as the source names them (any case, any order); restore the original header line."
         )
     if repeated := sorted({column for column in header if header.count(column) > 1}):
-        raise UserError(f"{path}: the header line names {', '.join(repeated)} twice. {found} Keep one of each.")
+        raise UserError(f"{path}: the header line names {_shown(repeated)} twice. {found} Keep one of each.")
     columns = ", ".join(f"{quoted(name)}: {quoted(types.get(name, 'VARCHAR'))}" for name in header)
     compression = "gzip" if is_gzip(path) else "none"
     return (
         f"read_csv({quoted(path)}, columns = {{{columns}}}, header = true, auto_detect = false, delim = ',', "
         f"""quote = '"', escape = '"', compression = '{compression}')"""
     )
+
+
+def _shown(names: list[str]) -> str:
+    """The names of a header line on one line, and no more of them than helps."""
+    text = ", ".join(name if name.isprintable() else repr(name) for name in names)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def explain(error: Exception, path: Path, types: Mapping[str, str]) -> UserError:

@@ -45,6 +45,13 @@ def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[
             f"{scratch.parent}: {memory_limit_gb:g} GB of memory (threads: {threads}) or the disk space here "
             "was not enough for this step. Raise source.memory_mb, use fewer threads, or free disk space."
         ) from error
+    except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+        # DuckDB's own text quotes records.
+        raise UserError(
+            "source.path: a date or number in the source's tables is beyond what can be computed with, as the year "
+            f"290000 would be (DuckDB: {type(error).__name__}). Expected dates and numbers as the source writes them; "
+            "look for the largest and the smallest of each column, and mend that row."
+        ) from None
     except duckdb.IOException as error:
         if is_no_space(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

@@ -6,5 +6,5 @@ SELECT
     CAST(dischtime AS timestamp) AS dischtime,
     CAST(deathtime AS timestamp) AS deathtime,
     upper(coalesce(diagnosis, '')) LIKE '%ORGAN DONOR%' AS organ_donor,
-    hospital_expire_flag = 1 AS died_in_hospital
+    CASE hospital_expire_flag WHEN 0 THEN false WHEN 1 THEN true END AS died_in_hospital
 FROM admissions

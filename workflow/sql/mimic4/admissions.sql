@@ -5,5 +5,5 @@ SELECT
     CAST(admittime AS timestamp) AS admittime,
     CAST(dischtime AS timestamp) AS dischtime,
     CAST(deathtime AS timestamp) AS deathtime,
-    hospital_expire_flag = 1 AS died_in_hospital
+    CASE hospital_expire_flag WHEN 0 THEN false WHEN 1 THEN true END AS died_in_hospital
 FROM admissions

@@ -3,5 +3,5 @@ SELECT
     recordid AS stay_id,
     '{source_set}' AS source_set,
     nullif(length_of_stay, -1) AS hospital_days,
-    "in-hospital_death" = 1 AS died_in_hospital
+    CASE "in-hospital_death" WHEN 0 THEN false WHEN 1 THEN true END AS died_in_hospital
 FROM outcomes
