@@ -1,10 +1,14 @@
-"""Finding the source of a module by its dotted name, without importing it. Standard library only."""
+"""What a dotted name stands for: the source of a module, found without importing it, and a user's own class."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
+
+from ehr_attack.errors import UserError
 
 
 def find_module(module: str) -> Path | None:
@@ -23,6 +27,37 @@ def find_module(module: str) -> Path | None:
         if places is None and depth < len(parts):
             return None
     return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
+
+
+def check_module(module: str, where: str) -> None:
+    """Raise UserError when `module` is nowhere to be found. where: the config key and its value, for the message."""
+    if find_module(module) is None:
+        raise UserError(
+            f"{where}: there is no module {module}. Expected package.module:Class, importable from this environment or "
+            f"from the folder {os.getcwd()}."
+        )
+
+
+def load_named(name: str, where: str, *, is_own: bool) -> Any:
+    """What `name`, `package.module:Class`, stands for. is_own: it is a user's, whose module may fail in any way.
+
+    The current folder, where it may lie beside config.yaml, is searched last. Raises UserError when there is no such
+    module or nothing of that name in it, and when a user's own cannot be imported; where: as for `check_module`.
+    """
+    module, _, attribute = name.partition(":")
+    check_module(module, where)
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        if not is_own:
+            raise
+        raise UserError(f"{where}: importing {module} failed: {type(error).__name__}: {error}. Mend it.") from error
+    try:
+        return getattr(found, attribute)
+    except AttributeError as error:
+        raise UserError(f"{where}: {error}. Expected the name of a class after the colon.") from error
 
 
 def _spec(name: str, places: Sequence[str] | None) -> ModuleSpec | None:

@@ -249,6 +249,7 @@ def test_an_edit_of_it_or_of_what_it_imports_from_beside_it_is_noticed(own, file
     ("text", "message"),
     [
         ("import nowhere_to_be_found\n", r"importing broken failed: ModuleNotFoundError: No module named 'nowhere_to"),
+        ("import math\n\nmath.nothing\n", r"importing broken failed: AttributeError: module 'math' has no attribute"),
         ("class Model:\n    pass\n", r"Model is no torch module"),
         ("x = 1\n", r"has no attribute 'Model'. Expected the name of a class"),
         (

@@ -6,14 +6,12 @@ every recorded value. For attacks on a model of your own, without this project's
 """
 
 import importlib
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ehr_attack.errors import UserError
-from ehr_attack.modules import find_module
+from ehr_attack.modules import check_module, load_named
 
 if TYPE_CHECKING:
     from ehr_attack.attacks.mode import Mode
@@ -99,27 +97,12 @@ def module_of(mode: str) -> str:
 def check_found(modes: Iterable[str]) -> None:
     """Raise UserError when the module of one of `modes` is nowhere to be found (it is not imported)."""
     for mode in modes:
-        if find_module(module_of(mode)) is None:
-            raise UserError(f"config key attack.modes: {mode!r}: {_not_there(module_of(mode))}")
+        check_module(module_of(mode), f"config key attack.modes: {mode!r}")
 
 
 def load_object(mode: str) -> Any:
     """What the registry names for `mode`. Raises UserError when a user's own cannot be imported."""
-    module, _, attribute = entry_of(mode).where.partition(":")
-    if find_module(module) is None:
-        raise UserError(f"attack.modes: {mode!r}: {_not_there(module)}")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except AttributeError as error:
-        raise UserError(f"attack.modes: {mode!r}: {error}. Expected the name of a class after the colon.") from error
-    except Exception as error:  # a user's module may fail in any way
-        if mode in MODES:
-            raise
-        raise UserError(
-            f"attack.modes: {mode!r}: importing {module} failed: {type(error).__name__}: {error}. Mend it."
-        ) from error
+    return load_named(entry_of(mode).where, f"attack.modes: {mode!r}", is_own=mode not in MODES)
 
 
 def load_mode(mode: str) -> "Mode":
@@ -140,13 +123,6 @@ def load_mode(mode: str) -> "Mode":
         raise UserError(f"attack.modes: {mode!r} cannot be made: {type(error).__name__}: {error}.") from error
     check_mode(own, mode)
     return own
-
-
-def _not_there(module: str) -> str:
-    return (
-        f"there is no module {module}. Expected package.module:Class, importable from this environment or from the "
-        f"folder {os.getcwd()}."
-    )
 
 
 def __getattr__(name: str) -> Any:

@@ -11,14 +11,11 @@ there on have no influence. It may also have
   training each has its own loss, learning rate and weight decay.
 """
 
-import importlib
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ehr_attack.errors import UserError
-from ehr_attack.modules import find_module
+from ehr_attack.modules import check_module, load_named
 
 if TYPE_CHECKING:
     import torch
@@ -48,29 +45,18 @@ def module_of(model: str) -> str:
 def check_found(models: Iterable[str]) -> None:
     """Raise UserError when the module of one of `models` is nowhere to be found (it is not imported)."""
     for model in models:
-        if find_module(module_of(model)) is None:
-            raise UserError(f"config key training.models: {model!r}: {_not_there(module_of(model))}")
+        check_module(module_of(model), f"config key training.models: {model!r}")
 
 
 def model_class(model: str) -> type["torch.nn.Module"]:
     """The class of `model`. Raises UserError when the user's own cannot be imported or is no torch module."""
     import torch
 
-    module, _, attribute = MODELS.get(model, model).partition(":")
     where = f"training.models: {model!r}"
-    if find_module(module) is None:
-        raise UserError(f"{where}: {_not_there(module)}")
-    _search_here()
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute)
-    except AttributeError as error:
-        raise UserError(f"{where}: {error}. Expected the name of a class after the colon.") from error
-    except Exception as error:  # a user's module may fail in any way
-        if model in MODELS:
-            raise
-        raise UserError(f"{where}: importing {module} failed: {type(error).__name__}: {error}. Mend it.") from error
+    found = load_named(MODELS.get(model, model), where, is_own=model not in MODELS)
     if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise UserError(f"{where}: {attribute} is no torch module; expected a class derived from torch.nn.Module.")
+        name = model.partition(":")[2]
+        raise UserError(f"{where}: {name} is no torch module; expected a class derived from torch.nn.Module.")
     return found
 
 
@@ -114,16 +100,3 @@ def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[
         return settings
     own = {"lr": getattr(model, "lr", _LR), "weight_decay": getattr(model, "weight_decay", _WEIGHT_DECAY)}
     return settings | {key: value for key, value in own.items() if settings.get(key) is None}
-
-
-def _not_there(module: str) -> str:
-    return (
-        f"there is no module {module}. Expected package.module:Class, importable from this environment or from the "
-        f"folder {os.getcwd()}."
-    )
-
-
-def _search_here() -> None:
-    """Let the current folder be searched last, where a user's own module may lie beside config.yaml."""
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)
