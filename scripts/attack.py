@@ -6,11 +6,9 @@ from ehr_attack.runtime import job
 
 with job(snakemake):
     from ehr_attack.attacks.baselines import Budget
-    from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
-    from ehr_attack.attacks.records import TABLES
+    from ehr_attack.attacks.fold import FoldAttack, Shard, write_attack
     from ehr_attack.checkpoint import load_checkpoint
     from ehr_attack.cohort_data import load_cohort
-    from ehr_attack.storage import parquet_streams
     from ehr_attack.variables import load_variables
 
     files, wildcards, params = snakemake.input, snakemake.wildcards, snakemake.params
@@ -42,8 +40,4 @@ with job(snakemake):
         measurements=Path(files.measurements) if files.get("measurements") else None,
         budget=Budget.read(files.budget, files.budget_cells) if files.get("budget") else None,
     )
-    outputs = {name: snakemake.output[name] for name in TABLES}
-    with parquet_streams({outputs[name]: schema for name, schema in TABLES.items()}) as append:
-        for part in attack_fold(attack):
-            for name, path in outputs.items():
-                append(path, getattr(part, name))
+    write_attack(attack, **dict(snakemake.output.items()))

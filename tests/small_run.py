@@ -8,7 +8,7 @@ import pandas as pd
 
 from ehr_attack.attacks import label_of, needs_measurements, settings_of
 from ehr_attack.attacks.baselines import Budget
-from ehr_attack.attacks.fold import FoldAttack, Shard, attack_fold
+from ehr_attack.attacks.fold import FoldAttack, Shard, write_attack
 from ehr_attack.attacks.records import TABLES
 from ehr_attack.attacks.selection import merge_shards
 from ehr_attack.checkpoint import load_checkpoint, model_code
@@ -20,7 +20,7 @@ from ehr_attack.folds import assign_folds
 from ehr_attack.models import settings_of as training_settings
 from ehr_attack.schemas.cohort import FOLDS
 from ehr_attack.schemas.evaluation import METRICS
-from ehr_attack.storage import parquet_streams, read_frame, write_frame
+from ehr_attack.storage import read_frame, write_frame
 from ehr_attack.susceptibility import analyse_attacks
 from ehr_attack.synthetic import generate
 from ehr_attack.training import save_trained, train_fold
@@ -110,19 +110,17 @@ class SmallRun:
         for index in range(shards):
             shard = target / "shards" / str(index)
             shard.mkdir(parents=True)
-            with parquet_streams({str(shard / f"{name}.parquet"): schema for name, schema in TABLES.items()}) as append:
-                of_shard = FoldAttack(
-                    cohort=cohort, checkpoint=checkpoint, variables=VARIABLES, mode_name=mode,
-                    seed=seed, fold=fold, shard=Shard(index, shards),
-                    settings=settings_of(label_of(mode), CONFIG["attack"]) | {"device": "cpu"} | settings,
-                    measurements=self.folder / "measurements.parquet" if needs_measurements(mode) else None,
-                    budget=budget,
-                )  # fmt: skip
-                for part in attack_fold(of_shard):
-                    for name in TABLES:
-                        append(str(shard / f"{name}.parquet"), getattr(part, name))
-            for name, paths in files.items():
-                paths.append(str(shard / f"{name}.parquet"))
+            of_shard = FoldAttack(
+                cohort=cohort, checkpoint=checkpoint, variables=VARIABLES, mode_name=mode,
+                seed=seed, fold=fold, shard=Shard(index, shards),
+                settings=settings_of(label_of(mode), CONFIG["attack"]) | {"device": "cpu"} | settings,
+                measurements=self.folder / "measurements.parquet" if needs_measurements(mode) else None,
+                budget=budget,
+            )  # fmt: skip
+            paths = {name: str(shard / f"{name}.parquet") for name in TABLES}
+            write_attack(of_shard, **paths)
+            for name, path in paths.items():
+                files[name].append(path)
         merge_shards(
             **files, n_cells=WINDOW * len(NAMES), weight=0.5,
             **{f"out_{name}": str(target / f"{name}.parquet") for name in TABLES},

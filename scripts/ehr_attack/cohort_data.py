@@ -34,6 +34,10 @@ class CohortData:
         """What was recorded, float32 (stays, hours, variables), clinical units, NaN where nothing was."""
         return self.features.values if self.recorded_values is None else self.recorded_values
 
+    def observed(self, stays: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Where a value was recorded, bool (rows, hours, variables), of the stays of these indices (rows,)."""
+        return ~np.isnan(self.recorded[stays])
+
 
 def load_cohort(
     features: str | Path,

@@ -51,7 +51,7 @@ class ImputationLinks:
             weight_after = np.where(has_after, between, 0.0)
         weight_before = np.where(has_before, 1.0 - weight_after, 0.0)
         ended = np.arange(values.shape[1])[None, :, None] >= n_hours[:, None, None]
-        constant = ended | ~(preprocessing.seen & (preprocessing.high > preprocessing.low))
+        constant = ended | ~preprocessing.varies
 
         def linked(hour: npt.NDArray[np.int64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
             reached: npt.NDArray[np.bool_] = (hour[:, 1:] > 0) & (hour[:, 1:] < slots) & (weight[:, 1:] > 0) & ~constant

@@ -61,6 +61,11 @@ class Preprocessing:
         span = self.high - self.low
         return np.where(span > 0, span, 1.0)
 
+    @property
+    def varies(self) -> npt.NDArray[np.bool_]:
+        """Bool (features,): False for a variable that training never saw, or never saw vary."""
+        return self.seen & (self.high > self.low)
+
     def apply(
         self, values: FloatArray, carry_in: FloatArray, n_hours: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ehr_attack.attacks.events import Events
-from ehr_attack.attacks.feasibility import OrderRule, Rules
-from ehr_attack.errors import UserError
+from ehr_attack.attacks.feasibility import SWEEPS, OrderRule, Rules, chosen_names, in_hours
 from ehr_attack.preprocessing import Preprocessing
 from ehr_attack.variables import Variable
 
@@ -18,10 +17,8 @@ _Ints = npt.NDArray[np.int64]
 _Flags = npt.NDArray[np.bool_]
 _NEAR = 0.01
 """A changed value within this share of a charted step is on it: the rest is noise of float32 points."""
-_SWEEPS = 4
-"""How often all relations are settled in turn before what is still at odds is dropped."""
 _TIE = 1e-9
-_DECIMALS = 9
+DECIMALS = 9
 """Values on the charted grid are written with so many decimals, so that 3 x 0.1 is 0.3."""
 
 
@@ -54,23 +51,17 @@ class ChartedRecord:
         variables: Sequence[Variable],
         events: Events,
         mutable: str | Sequence[str],
+        limits: Sequence[int] | None = None,
     ) -> "ChartedRecord":
         """The rules of a fold; mutable: `all` or `observed` (every recorded value), or a list of variable names.
 
         Never what a variable's row in variables.csv says is not mutable, nor a variable that training never saw, or
-        never saw vary. Raises UserError for an unknown variable.
+        never saw vary. limits: see `in_hours`. Raises UserError for an unknown variable.
         """
         names = [variable.name for variable in variables]
-        chosen = names if isinstance(mutable, str) else list(mutable)
-        unknown = sorted(set(chosen) - set(names))
-        if unknown:
-            raise UserError(
-                f"attack.mutable: {', '.join(unknown)} is not a variable of this run; expected all, observed, or a "
-                f"list of names out of {', '.join(names)}."
-            )
-        free = np.array([variable.mutable for variable in variables]) & np.isin(names, chosen)
-        free &= preprocessing.seen & (preprocessing.high > preprocessing.low)
-        return cls(events, Rules.of(preprocessing, variables), events.real & free[events.feature])
+        free = np.isin(names, chosen_names(mutable, names)) & [variable.mutable for variable in variables]
+        free_here = (free & preprocessing.varies)[events.feature] & in_hours(events.hour, limits)
+        return cls(events, Rules.of(preprocessing, variables), events.real & free_here)
 
     @property
     def limits(self) -> tuple[_Floats, _Floats]:
@@ -78,7 +69,7 @@ class ChartedRecord:
         rules = self.rules
         low = np.floor(rules.low_exclusive / rules.precision + _TIE) + 1
         high = np.floor(rules.high_inclusive / rules.precision + _TIE)
-        return np.round(low * rules.precision, _DECIMALS), np.round(high * rules.precision, _DECIMALS)
+        return np.round(low * rules.precision, DECIMALS), np.round(high * rules.precision, DECIMALS)
 
     def bounds(self) -> tuple[_Floats, _Floats]:
         """The smallest and the largest change of each value, scaled, each (stays, size); low <= 0 <= high."""
@@ -106,7 +97,7 @@ class ChartedRecord:
         else:
             steps = np.rint(steps)
         low, high = (limit[feature] for limit in self.limits)
-        landed = np.clip(np.round(steps * step, _DECIMALS), low, high)
+        landed = np.clip(np.round(steps * step, DECIMALS), low, high)
         kept = free & (np.sign(landed - before) == np.sign(point)) & (np.abs(landed - before) > _NEAR * step)
         if not outward:
             kept &= np.abs(after - landed) <= np.abs(after - before)
@@ -118,7 +109,7 @@ class ChartedRecord:
         """The recorded values changed by `point`, clinical units, (rows, size); decimals that the grid has not, cut."""
         before, feature = self.events.value[stays], self.events.feature[stays]
         after = before + point.astype(np.float64) * self.rules.scale[feature]
-        on_grid = np.round(np.rint(after / self.rules.precision[feature]) * self.rules.precision[feature], _DECIMALS)
+        on_grid = np.round(np.rint(after / self.rules.precision[feature]) * self.rules.precision[feature], DECIMALS)
         near = np.abs(after - on_grid) <= _NEAR * self.rules.precision[feature]
         return np.where(point == 0, before, np.where(near, on_grid, after))
 
@@ -163,7 +154,7 @@ class ChartedRecord:
         As `Rules.enforce` does for cells: by the smallest sum of moves in scaled units, relation by relation, and by
         dropping the changes of both variables in that hour where this is nearer or nothing else is possible.
         """
-        for _ in range(_SWEEPS):
+        for _ in range(SWEEPS):
             moved = False
             for relation in self.rules.relations:
                 for row, hour in self._breaches(relation, stays, changed):
@@ -244,7 +235,7 @@ class ChartedRecord:
             room = np.floor(abs(limits[feature][feature] - values[place]) / step + _TIE)
             count = len(cells[feature])
             steps = min(room, np.floor(lacking * count / step) + 1)
-            values[place] = np.round(values[place] + (steps if up else -steps) * step, _DECIMALS)
+            values[place] = np.round(values[place] + (steps if up else -steps) * step, DECIMALS)
             lacking -= steps * step / count
             cost += steps * step / rules.scale[feature]
         if lacking >= 0 or cost > cost_of_dropping * (1 + _TIE):

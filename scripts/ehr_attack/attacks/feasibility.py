@@ -13,7 +13,7 @@ from ehr_attack.relations import load_relations
 from ehr_attack.variables import Variable
 
 _Floats = npt.NDArray[np.float64]
-_SWEEPS = 4
+SWEEPS = 4
 """How often all relations are settled in turn before what is still at odds is dropped."""
 
 
@@ -106,7 +106,7 @@ class Rules:
         at the same step); relations that share a variable are settled in turn. Where it is nearer, or nothing else is
         possible, both changes are dropped: a pair that nobody touched is as it was charted.
         """
-        for _ in range(_SWEEPS):
+        for _ in range(SWEEPS):
             moved = [self._part(relation, clinical, units, lowest, highest) for relation in self.relations]
             if not any(moved):
                 return
@@ -164,24 +164,34 @@ def mutable_cells(
     n_hours: npt.NDArray[np.int64],
     preprocessing: Preprocessing,
     fixed: Sequence[str] = (),
+    limits: Sequence[int] | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Cells that a constrained attack may change, bool (stays, hours, features).
 
-    rule: `all`, `observed` (cells with a recorded value), or a list of variable names. Never the hours after the
-    end of a stay, nor a variable that training never saw, nor one of `fixed`. Raises UserError for an unknown
-    variable.
+    rule: `all`, `observed` (cells with a recorded value), or a list of variable names; limits: see `in_hours`. Never
+    the hours after the end of a stay, nor a variable that training never saw, nor one of `fixed`. Raises UserError for
+    an unknown variable.
     """
     names = preprocessing.variable_names
     hours = np.arange(observed.shape[1])[None, :, None]
-    cells = (hours < n_hours[:, None, None]) & preprocessing.seen & ~np.isin(names, list(fixed))
-    if rule == "observed":
-        return cells & observed
-    if rule == "all":
-        return cells & np.ones_like(observed)
-    unknown = sorted(set(rule) - set(names))
-    if unknown:
+    chosen = preprocessing.seen & np.isin(names, chosen_names(rule, names)) & ~np.isin(names, list(fixed))
+    cells = (hours < n_hours[:, None, None]) & in_hours(hours, limits) & chosen
+    return cells & observed if rule == "observed" else cells
+
+
+def chosen_names(rule: str | Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """Those of `names` that `attack.mutable` says: all of them, or those it lists. Raises UserError for any other."""
+    if isinstance(rule, str):
+        return names
+    if unknown := sorted(set(rule) - set(names)):
         raise UserError(
             f"attack.mutable: {', '.join(unknown)} is not a variable of this run; expected all, observed, or a list of "
             f"names out of {', '.join(names)}."
         )
-    return cells & np.isin(names, list(rule)) & np.ones_like(observed)
+    return rule
+
+
+def in_hours(hours: npt.NDArray[np.int64], limits: Sequence[int] | None) -> npt.NDArray[np.bool_]:
+    """Bool, of the shape of `hours`: which of them may change; limits: the first and the last such hour, None: all."""
+    first, last = limits or (0, np.iinfo(np.int64).max)
+    return np.asarray((hours >= first) & (hours <= last))

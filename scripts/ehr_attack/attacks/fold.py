@@ -1,10 +1,9 @@
 """Attacking the held-out stays of one fold, or one shard of them: search, verification, tables."""
 
-import dataclasses
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ehr_attack.attacks import (
     BASELINE,
@@ -24,6 +22,7 @@ from ehr_attack.attacks import (
     label_of,
     load_mode,
     load_object,
+    needs_measurements,
 )
 from ehr_attack.attacks.baselines import Budget
 from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
@@ -36,15 +35,16 @@ from ehr_attack.attacks.held_out import attacked_stays, held_out_inputs
 from ehr_attack.attacks.measurement_space import MeasurementSpace
 from ehr_attack.attacks.mode import SearchSettings
 from ehr_attack.attacks.one_step import perturb_once
-from ehr_attack.attacks.records import AttackContext, AttackTables, RowRecords
+from ehr_attack.attacks.records import TABLES, AttackContext, AttackTables, RowRecords
 from ehr_attack.attacks.rows import FinishedRows, Victims, joined
 from ehr_attack.attacks.single import flipping_values, scan
-from ehr_attack.attacks.space import CellSpace, Space
-from ehr_attack.attacks.verification import Feasible, Judge
+from ehr_attack.attacks.targets import Targets, cell_targets, value_targets
+from ehr_attack.attacks.verification import Judge
 from ehr_attack.checkpoint import Checkpoint
 from ehr_attack.cohort_data import CohortData
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.progress import Progress
+from ehr_attack.storage import parquet_streams
 from ehr_attack.variables import Variable
 
 _log = logging.getLogger(__name__)
@@ -89,14 +89,15 @@ def attack_fold(attack: FoldAttack) -> Iterator[AttackTables]:
     make_deterministic(attack.seed)
     reuse_freed_memory()
     device = choose_device(attack.settings["device"], "attack.device")
-    settings = search_settings(attack.mode_name, attack.settings, device)
+    settings = _search_settings(attack, device)
     model = attack.checkpoint.model.to(device)
-    targets = _targets(attack, model, settings, device)
-    records = RowRecords(_context(attack, targets, settings))
-    total = len(targets.stays) * len(settings.lambdas)
+    stays, victims = _attacked(attack, model, settings)
+    total = len(stays) * len(settings.lambdas)
     if not total:
         return
-    judging = targets.on(torch.device("cpu")) if device.type == "mps" else targets  # float64 is not to be had there
+    targets = _targets(attack, stays, victims.to(device))
+    # Where float64 is not to be had, the CPU judges.
+    judging = _targets(attack, stays, victims) if device.type == "mps" else targets
     judge = Judge(
         model,
         judging.victims,
@@ -106,60 +107,49 @@ def attack_fold(attack: FoldAttack) -> Iterator[AttackTables]:
         kappa=settings.kappa,
         chunk_rows=settings.chunk_rows,
     )
+    records = RowRecords(_context(attack, stays, settings))
     with Progress(f"attack {attack.mode_name} fold {attack.fold}", total, "rows") as progress:
-        for rows, changes in _searched(attack, model, targets, settings, progress):
+        for rows, values in _searched(attack, model, targets, settings, progress):
             judged = judge.judge(rows)
-            stays = judged.found.stay.to(judging.device)
-            point = judged.point.to(judging.device)
-            if changes is None and judging.record is not None:
-                changes = judging.record.changes(stays.cpu().numpy(), point.cpu().numpy())  # noqa: PLW2901
-            records.add(judged, judging.cells(stays, point).cpu().numpy(), changes)
+            records.add(judged, judging.cells(judged), values or judging.changes(judged))
             yield from records.parts()
 
 
-def search_settings(mode_name: str, settings: Mapping[str, Any], device: torch.device) -> SearchSettings:
-    """The settings of a search out of the config's `attack` block; a mode without lambdas gets one row a stay."""
-    entry = entry_of(mode_name)
+def write_attack(attack: FoldAttack, **files: str | Path) -> None:
+    """Attack one shard and write its tables while it runs; files: of each of `records.TABLES`, by its name."""
+    with parquet_streams({files[name]: schema for name, schema in TABLES.items()}) as append:
+        for part in attack_fold(attack):
+            for name in TABLES:
+                append(files[name], getattr(part, name))
+
+
+def _search_settings(attack: FoldAttack, device: torch.device) -> SearchSettings:
+    """The settings of the search; a mode without lambdas gets one row a stay."""
+    entry, chosen = entry_of(attack.mode_name), attack.settings
     factor = None
     if entry.kind in (CELLS, MEASUREMENTS):
-        factor = load_mode(mode_name).lambda_factor(settings["rate"])
+        factor = load_mode(attack.mode_name).lambda_factor(chosen["rate"])
     return SearchSettings(
-        lambdas=(float("nan"),) if factor is None else tuple(lambda_grid(settings["lambdas"], factor)),
-        steps=settings["steps"],
-        rate=settings["rate"],
-        kappa=settings["kappa"] if entry.constrained else 0.0,
-        chunk_rows=settings["chunk_rows"] or CHUNK_ROWS[device.type],
-        prune=settings["prune"] and factor is not None,
+        lambdas=(float("nan"),) if factor is None else _lambda_grid(chosen["lambdas"], factor),
+        steps=chosen["steps"],
+        rate=chosen["rate"],
+        kappa=chosen["kappa"] if entry.constrained else 0.0,
+        chunk_rows=chosen["chunk_rows"] or CHUNK_ROWS[device.type],
+        prune=chosen["prune"] and factor is not None,
     )
 
 
-def lambda_grid(lambdas: Mapping[str, Any], factor: float) -> list[float]:
+def _lambda_grid(lambdas: Mapping[str, Any], factor: float) -> tuple[float, ...]:
     """`count` values from `low` to `high`, log-spaced, times the mode's `factor`."""
-    grid: list[float] = (np.geomspace(lambdas["low"], lambdas["high"], lambdas["count"]) * factor).tolist()
-    return grid
+    return tuple((np.geomspace(lambdas["low"], lambdas["high"], lambdas["count"]) * factor).tolist())
 
 
-@dataclass(frozen=True)
-class _Targets:
-    """The attacked stays (indices into the cohort) and what may be done to them."""
-
-    stays: npt.NDArray[np.int64]
-    observed: npt.NDArray[np.bool_]
-    victims: Victims
-    space: Space
-    feasible: Feasible
-    cells: Callable[[Tensor, Tensor], Tensor]
-    on: Callable[[torch.device], "_Targets"]
-    record: ChartedRecord | None = None
-
-    @property
-    def device(self) -> torch.device:
-        return self.victims.inputs.device
-
-
-def _targets(attack: FoldAttack, model: torch.nn.Module, settings: SearchSettings, device: torch.device) -> _Targets:
-    cohort, checkpoint = attack.cohort, attack.checkpoint
-    fold_stays, inputs = held_out_inputs(cohort, checkpoint, attack.fold)
+def _attacked(
+    attack: FoldAttack, model: torch.nn.Module, settings: SearchSettings
+) -> tuple[npt.NDArray[np.int64], Victims]:
+    """The stays of the shard, as indices into the cohort, and the same as victims, on the CPU."""
+    cohort, fitted = attack.cohort, attack.checkpoint.preprocessing
+    fold_stays, inputs = held_out_inputs(cohort, attack.checkpoint, attack.fold)
     attacked = attacked_stays(
         model, cohort, fold_stays, inputs,
         chunk_rows=settings.chunk_rows, max_stays=attack.settings["max_stays"], seed=attack.seed, fold=attack.fold,
@@ -172,13 +162,16 @@ def _targets(attack: FoldAttack, model: torch.nn.Module, settings: SearchSetting
         "%s fold %d: shard %d of %d, %d stays x %d lambdas",
         attack.mode_name, attack.fold, attack.shard.index + 1, attack.shard.count, len(part), len(settings.lambdas),
     )  # fmt: skip
-    observed = ~np.isnan(cohort.recorded[stays])
-    fixed = [variable.name for variable in attack.variables if not variable.mutable]
-    n_hours = cohort.features.n_hours[stays]
-    mutable = mutable_cells(attack.settings["mutable"], observed, n_hours, checkpoint.preprocessing, fixed)
-    mutable &= _chosen_hours(attack, np.arange(mutable.shape[1]))[None, :, None]
-    n_values = len(checkpoint.preprocessing.variable_names)
-    victims = Victims(
+    n_hours, n_values = cohort.features.n_hours[stays], len(fitted.variable_names)
+    mutable = mutable_cells(
+        attack.settings["mutable"],
+        cohort.observed(stays),
+        n_hours,
+        fitted,
+        fixed=[variable.name for variable in attack.variables if not variable.mutable],
+        limits=attack.settings["mutable_hours"],
+    )
+    return stays, Victims(
         inputs=torch.from_numpy(inputs[part, :, :n_values]),
         lengths=torch.from_numpy(n_hours),
         labels=torch.from_numpy(cohort.labels[stays].astype(np.int64)),
@@ -187,95 +180,43 @@ def _targets(attack: FoldAttack, model: torch.nn.Module, settings: SearchSetting
         keys=torch.from_numpy(cohort.features.stay_ids[stays]),
     )
 
-    def on(where: torch.device) -> _Targets:
-        placed = victims.to(where)
-        of_kind = _measured if entry_of(attack.mode_name).kind in (MEASUREMENTS, SINGLE) else _cells
-        return of_kind(attack, stays, observed, placed, on)
 
-    return on(device)
-
-
-def _cells(
-    attack: FoldAttack,
-    stays: npt.NDArray[np.int64],
-    observed: npt.NDArray[np.bool_],
-    victims: Victims,
-    on: Callable[[torch.device], _Targets],
-) -> _Targets:
-    """Values of hours are varied; a feasible one is a whole number of charted units away."""
-    rules = Rules.of(attack.checkpoint.preprocessing, attack.variables)
-    shape = victims.inputs.shape[1:]
-    inputs, mutable = victims.inputs.cpu().numpy(), victims.mutable.cpu().numpy()
-    lowest, highest = rules.room(inputs)
-
-    def feasible(of: Tensor, point: Tensor, outward: bool) -> Tensor:
-        rows = of.cpu().numpy()
-        enforced = rules.enforce(
-            inputs[rows],
-            point.view(-1, *shape).cpu().numpy(),
-            mutable[rows],
-            outward=outward,
-            room=(lowest[rows], highest[rows]),
-        )
-        return torch.from_numpy(enforced).to(point.device).flatten(1)
-
-    def cells(of: Tensor, point: Tensor) -> Tensor:
-        return point.view(-1, *shape)
-
-    space = CellSpace(victims.inputs, victims.mutable)
-    return _Targets(stays, observed, victims, space, feasible, cells, on)
-
-
-def _measured(
-    attack: FoldAttack,
-    stays: npt.NDArray[np.int64],
-    observed: npt.NDArray[np.bool_],
-    victims: Victims,
-    on: Callable[[torch.device], _Targets],
-) -> _Targets:
-    """Recorded values are varied, imputation is run again on them; a feasible one lies on the charted grid."""
+def _targets(attack: FoldAttack, stays: npt.NDArray[np.int64], victims: Victims) -> Targets:
+    """What may be done to `stays`, the `victims`, in this mode, on their device."""
+    fitted = attack.checkpoint.preprocessing
+    if not needs_measurements(attack.mode_name):
+        return cell_targets(victims, Rules.of(fitted, attack.variables))
     assert attack.measurements is not None, "the workflow gives the recorded values to the modes that change them"
-    features, preprocessing = attack.cohort.features, attack.checkpoint.preprocessing
+    features = attack.cohort.features
     values, carry_in, n_hours = features.values[stays], features.carry_in[stays], features.n_hours[stays]
-    names = preprocessing.variable_names
+    names = fitted.variable_names
     events = load_events(attack.measurements, features.stay_ids[stays], n_hours, names, values.shape[1])
-    record = ChartedRecord.of(preprocessing, attack.variables, events, attack.settings["mutable"])
-    record = dataclasses.replace(record, mutable=record.mutable & _chosen_hours(attack, events.hour))
-    device = victims.inputs.device
-    space = MeasurementSpace.of(preprocessing, record, values, carry_in, n_hours, device)
-
-    def feasible(of: Tensor, point: Tensor, outward: bool) -> Tensor:
-        return torch.from_numpy(record.rounded(of.cpu().numpy(), point.cpu().numpy(), outward)).to(device)
-
-    return _Targets(stays, observed, victims, space, feasible, space.cell_delta, on, record)
+    may_change = attack.settings["mutable"], attack.settings["mutable_hours"]
+    record = ChartedRecord.of(fitted, attack.variables, events, *may_change)
+    space = MeasurementSpace.of(fitted, record, values, carry_in, n_hours, victims.inputs.device)
+    return value_targets(victims, space, record)
 
 
-def _chosen_hours(attack: FoldAttack, hours: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which of `hours` the config lets an attack change."""
-    first, last = attack.settings["mutable_hours"] or (0, np.iinfo(np.int64).max)
-    return np.asarray((hours >= first) & (hours <= last))
-
-
-def _context(attack: FoldAttack, targets: _Targets, settings: SearchSettings) -> AttackContext:
-    cohort, preprocessing = attack.cohort, attack.checkpoint.preprocessing
+def _context(attack: FoldAttack, stays: npt.NDArray[np.int64], settings: SearchSettings) -> AttackContext:
+    cohort, fitted = attack.cohort, attack.checkpoint.preprocessing
     return AttackContext(
         model=str(attack.checkpoint.details["model"]),
         mode=label_of(attack.mode_name),
         seed=attack.seed,
         fold=attack.fold,
-        stay_ids=cohort.features.stay_ids[targets.stays],
-        labels=cohort.labels[targets.stays],
-        observed=targets.observed,
+        stay_ids=cohort.features.stay_ids[stays],
+        labels=cohort.labels[stays],
+        observed=cohort.observed(stays),
         lambdas=np.asarray(settings.lambdas),
-        variable_names=preprocessing.variable_names,
+        variable_names=fitted.variable_names,
         units=tuple(variable.unit for variable in attack.variables),
-        scale=preprocessing.scale,
+        scale=fitted.scale,
         prune=settings.prune,
     )
 
 
 def _searched(
-    attack: FoldAttack, model: torch.nn.Module, targets: _Targets, settings: SearchSettings, progress: Progress
+    attack: FoldAttack, model: torch.nn.Module, targets: Targets, settings: SearchSettings, progress: Progress
 ) -> Iterator[tuple[FinishedRows, ChangedValues | None]]:
     """Finished rows, by the way that the mode's kind searches, and what it has to tell of recorded values itself."""
     kind = entry_of(attack.mode_name).kind
@@ -295,10 +236,10 @@ def _searched(
 
 
 def _scanned(
-    attack: FoldAttack, model: torch.nn.Module, targets: _Targets, settings: SearchSettings, progress: Progress
+    attack: FoldAttack, model: torch.nn.Module, targets: Targets, settings: SearchSettings, progress: Progress
 ) -> Iterator[tuple[FinishedRows, ChangedValues]]:
     """Of each stay the smallest flipping change of one value, and such a change of every value that has one."""
-    assert isinstance(targets.space, MeasurementSpace) and targets.record is not None
+    assert targets.record is not None, "a mode that changes recorded values has them"
     results = scan(
         functools.partial(margins, model),
         targets.space,

@@ -72,8 +72,7 @@ class MeasurementSpace:
         links = ImputationLinks.of(preprocessing, values, carry_in, n_hours)
         filled = preprocessing.impute(values.astype(np.float64), carry_in.astype(np.float64))
         base = (filled - preprocessing.low) / preprocessing.scale
-        varies = preprocessing.seen & (preprocessing.high > preprocessing.low)
-        base[..., ~varies] = 0.0
+        base[..., ~preprocessing.varies] = 0.0
         base[np.arange(base.shape[1])[None, :] >= n_hours[:, None]] = 0.0
         low, high = record.bounds()
         return cls(record.events, links, base, low, high, device)

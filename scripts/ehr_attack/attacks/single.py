@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ehr_attack.attacks.charted import ChangedValues, ChartedRecord
+from ehr_attack.attacks.charted import DECIMALS, ChangedValues, ChartedRecord
 from ehr_attack.attacks.queue import padded
 from ehr_attack.attacks.rows import FinishedRows, Victims
 from ehr_attack.attacks.space import Space
@@ -122,7 +122,7 @@ def level_values(record: ChartedRecord, levels: int) -> list[_Floats]:
     return [
         np.unique(
             np.clip(
-                np.round(np.rint(np.linspace(low, low + scale, levels) / step) * step, 9),
+                np.round(np.rint(np.linspace(low, low + scale, levels) / step) * step, DECIMALS),
                 lowest[feature],
                 highest[feature],
             )

@@ -50,6 +50,10 @@ class CellSpace:
         """The gradient itself, flat."""
         return gradient.flatten(1)
 
+    def cell_delta(self, stays: Tensor, point: Tensor) -> Tensor:
+        """The point itself, (rows, hours, features)."""
+        return point.view(-1, *self.shape)
+
     def bounds(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         """The way to the box, in mutable cells."""
         return self._low[stays], self._high[stays]

@@ -98,10 +98,8 @@ class _Screening:
         freeze(self._model)
         self._path = JointPath([gradient_path(model, device=device) for model in models], n_variables)
         scale = joint_preprocessing([checkpoint.preprocessing for checkpoint in batch.checkpoints.values()])
-        record = ChartedRecord.of(scale, variables, batch.events, settings.attack["mutable"])
-        first, last = settings.attack["mutable_hours"] or (0, np.iinfo(np.int64).max)
-        free = (batch.events.hour >= first) & (batch.events.hour <= last)
-        self._record = dataclasses.replace(record, mutable=record.mutable & free)
+        may_change = settings.attack["mutable"], settings.attack["mutable_hours"]
+        self._record = ChartedRecord.of(scale, variables, batch.events, *may_change)
         self._space = JointSpace(batch, self._record, variables, device)
         victims = joint_victims(batch, device)
         self._evaluator = Evaluator(self._model, victims, self._space, self._record)
