@@ -73,7 +73,6 @@ def tables_of(
 
     samples, labels: (stays,), position in the inputs and class of the attacked ones.
     """
-    n_positions = len(settings.lambdas)
     frames = [block.frame() for block in blocks]
     rows = pd.concat([_NO_ROWS, *frames]).astype(_NO_ROWS.dtypes).sort_values(["stay", "position"], ignore_index=True)
     cells = pd.concat([_NO_CELLS, *(block.cells() for block in blocks)]).astype(_NO_CELLS.dtypes)
@@ -83,11 +82,7 @@ def tables_of(
         l1=size["sum"].to_numpy(), linf=size["max"].to_numpy(), n_changed=size["size"].to_numpy(np.int64)
     )
     if settings.prune:
-        flags = (rows[name].to_numpy().reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested"))
-        rows["pruned"], rows["audited"] = (part.ravel() for part in left_out(*flags))
-        rows.loc[rows["pruned"], ["flipped", "flipped_float64", "success"]] = False
-        rows.loc[rows["pruned"], ["steps", "l1", "linf", "n_changed"]] = 0
-        rows.loc[rows["pruned"], "margin"] = rows["margin_clean"]
+        _leave_out(rows, len(settings.lambdas))
     stay, position = rows.pop("stay").to_numpy(), rows.pop("position").to_numpy()
     outcomes = pd.DataFrame(
         {
@@ -109,3 +104,12 @@ def tables_of(
         }
     )
     return outcomes, perturbations
+
+
+def _leave_out(rows: pd.DataFrame, n_positions: int) -> None:
+    """Mark in place which rows (whole stays, sorted) pruning leaves out: they found nothing. See `left_out`."""
+    flags = (rows[name].to_numpy().reshape(-1, n_positions) for name in ("flipped", "pruned", "audited", "rested"))
+    rows["pruned"], rows["audited"] = (part.ravel() for part in left_out(*flags))
+    rows.loc[rows["pruned"], ["flipped", "flipped_float64", "success"]] = False
+    rows.loc[rows["pruned"], ["steps", "l1", "linf", "n_changed"]] = 0
+    rows.loc[rows["pruned"], "margin"] = rows["margin_clean"]

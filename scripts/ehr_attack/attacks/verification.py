@@ -22,25 +22,20 @@ class JudgedRows:
     """Finished rows with what was recomputed of them, each (rows,) on the CPU.
 
     found: the rows as the search left them; point: float64 (rows, size), the perturbation that counts: feasible where
-    the mode must be, else as found; margin_clean, margin_float64, margin_feasible: float64, logit_t - logit_y of the
-    unchanged record, at the found point, and at the feasible one; flipped_float64, feasible, success: bool.
+    the mode must be, else as found; margin: float64, logit_t - logit_y there; margin_clean, margin_float64,
+    margin_feasible: the same of the unchanged record, at the found point, and at the feasible one; flipped_float64,
+    feasible, success: bool.
     """
 
     found: FinishedRows
     point: Tensor
+    margin: Tensor
     margin_clean: Tensor
     margin_float64: Tensor
     margin_feasible: Tensor
     flipped_float64: Tensor
     feasible: Tensor
     success: Tensor
-
-    @property
-    def margin(self) -> Tensor:
-        """Of the perturbation that counts."""
-        return self.margin_feasible if self._constrained else self.margin_float64
-
-    _constrained: bool = True
 
 
 class Judge:
@@ -84,17 +79,20 @@ class Judge:
             won = margin_outward > self._kappa
             feasible[lost[won]], margin_feasible[lost[won]] = outward[won], margin_outward[won]
         is_feasible = margin_feasible > self._kappa
-        searched = ~rows.pruned.to(self._device)
+        if self._constrained:
+            point, margin, success = feasible, margin_feasible, is_feasible & ~rows.pruned.to(self._device)
+        else:
+            point, margin, success = found, margin_found, rows.flipped
         return JudgedRows(
             found=rows,
-            point=(feasible if self._constrained else found).cpu(),
+            point=point.cpu(),
+            margin=margin.cpu(),
             margin_clean=self._clean[stays].cpu(),
             margin_float64=margin_found.cpu(),
             margin_feasible=margin_feasible.cpu(),
             flipped_float64=(margin_found > self._kappa).cpu(),
             feasible=is_feasible.cpu(),
-            success=((is_feasible & searched).cpu() if self._constrained else rows.flipped.cpu()),
-            _constrained=self._constrained,
+            success=success.cpu(),
         )
 
     def _zero(self, stays: Tensor) -> Tensor:
