@@ -61,16 +61,17 @@ def fit(
     Returns the history, a row an epoch, and the chosen epoch. Raises UserError when the training diverged.
     """
     device = tensors.inputs.device
-    validation_rows = torch.from_numpy(validation).to(device)
-    train_labels = tensors.labels.cpu().numpy()[train]
-    weights = class_weights(tensors.labels[torch.from_numpy(train).to(device)])
-    _fit_inputs(model, tensors, train)
+    train_rows, validation_rows = (torch.from_numpy(rows).to(device) for rows in (train, validation))
+    train_labels = tensors.labels[train_rows]
+    weights = class_weights(train_labels)
+    if isinstance(model, FitsInputs):
+        model.fit_inputs(tensors.inputs[train_rows], tensors.lengths[train_rows])
     optimiser = build_optimiser(model, settings)
     run = _Run(model, optimiser, np.random.default_rng(seed), resume)
     with Progress(f"training {label}", settings["epochs"], "epochs") as progress:
         progress.advance(run.epoch)
         while not run.ended(settings):
-            order = _epoch_order(train, train_labels, settings["class_balance"], run.random)
+            order = _epoch_order(train, train_labels.cpu().numpy(), settings["class_balance"], run.random)
             loss = train_epoch(model, tensors, torch.from_numpy(order).to(device), optimiser, weights, settings)
             measured = {"train_loss": loss, **_validate(model, tensors, validation_rows, weights)}
             run.record(measured)
@@ -166,13 +167,6 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _fit_inputs(model: torch.nn.Module, tensors: Tensors, train: npt.NDArray[np.int64]) -> None:
-    """Let a model that has buffers to fit (see `ehr_attack.models`) fit them to the training stays."""
-    if isinstance(model, FitsInputs):
-        rows = torch.from_numpy(train).to(tensors.inputs.device)
-        model.fit_inputs(tensors.inputs[rows], tensors.lengths[rows])
-
-
 def build_optimiser(model: torch.nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """AdamW by `settings` (lr, weight_decay; see `chosen_settings`), in one fused kernel where there is one."""
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
@@ -181,7 +175,7 @@ def build_optimiser(model: torch.nn.Module, settings: Mapping[str, Any]) -> torc
 
 
 def _group(member: torch.nn.Module, settings: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = chosen_settings(member, dict(settings))
+    chosen = chosen_settings(member, settings)
     return {"params": list(member.parameters()), "lr": chosen["lr"], "weight_decay": chosen["weight_decay"]}
 
 

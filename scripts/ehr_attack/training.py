@@ -80,6 +80,18 @@ class PreparedFold:
         check_model(model, self.model_name, channels, hours)
         return model.to(self.device)
 
+    def predictions(self, model: torch.nn.Module, cohort: CohortData) -> pd.DataFrame:
+        """What `model` predicts for every stay, whatever its split; PREDICTIONS."""
+        return pd.DataFrame(
+            {
+                **self.labels,
+                "split": self.split,
+                "stay_id": cohort.features.stay_ids,
+                "label": cohort.labels,
+                "p_death": predict(model, self.tensors.inputs, self.tensors.lengths),
+            }
+        )
+
 
 def prepare_fold(
     cohort: CohortData,
@@ -93,7 +105,7 @@ def prepare_fold(
     mistake: str = "",
 ) -> PreparedFold:
     """Split the stays, fit the preprocessing and make the inputs; see `train_fold` for the arguments and errors."""
-    name, random_seed = label or label_of(model_name), _seed_of(seed_of(seed, mistake), fold)
+    name, random_seed = label or label_of(model_name), mixed_seed(seed_of(seed, mistake), fold)
     make_deterministic(random_seed)
     reuse_freed_memory()
     device = choose_device(settings["device"], "training.device")
@@ -145,17 +157,14 @@ def train_fold(
     settings = settings | (tuned["settings"] if tuned else {})
     prepared = prepare_fold(cohort, fold, model_name, seed, imputation, settings, label=label, mistake=mistake)
     model = prepared.fresh_model()
-    details = prepared.labels | {
-        "architecture": model_name,
-        "inputs": prepared.inputs,
+    details = prepared.identity | {
         "mistake": mistake,
-        "device": prepared.device.type,
         "training": chosen_settings(model, settings),
         "tuned": dict(tuned) if tuned else None,
         "code": dict(code),
         "data": dict(cohort.file_digests),
     }
-    resume = None if resume_folder is None else ResumeFile(resume_folder, [details, prepared.identity])
+    resume = None if resume_folder is None else ResumeFile(resume_folder, details)
     history, chosen = fit(
         model,
         prepared.tensors,
@@ -166,20 +175,11 @@ def train_fold(
         label=f"{prepared.name} fold {fold}",
         resume=resume,
     )
-    predictions = pd.DataFrame(
-        {
-            **prepared.labels,
-            "split": prepared.split,
-            "stay_id": cohort.features.stay_ids,
-            "label": cohort.labels,
-            "p_death": predict(model, prepared.tensors.inputs, prepared.tensors.lengths),
-        }
-    )
     return TrainedFold(
         model=model,
         preprocessing=prepared.preprocessing,
         history=history.assign(**prepared.labels),
-        predictions=predictions,
+        predictions=prepared.predictions(model, cohort),
         details=details | {"chosen_epoch": chosen},
     )
 
@@ -219,9 +219,9 @@ def predict(model: torch.nn.Module, inputs: Tensor, lengths: Tensor) -> npt.NDAr
     return torch.softmax(logits_of(model, inputs, lengths).double(), dim=1)[:, 1].cpu().numpy()
 
 
-def _seed_of(seed: int, fold: int) -> int:
-    """A seed that differs for every fold, so that folds do not share their initial weights."""
-    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+def mixed_seed(seed: int, number: int) -> int:
+    """A seed that differs for every number: of the fold, so that folds do not share their initial weights."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def _to_tensors(cohort: CohortData, fitted: Preprocessing, kind: str, device: torch.device) -> Tensors:

@@ -26,7 +26,7 @@ from ehr_attack.hyperparameters import SEARCHED
 from ehr_attack.models import chosen_settings
 from ehr_attack.schemas.training import TRIALS
 from ehr_attack.storage import atomic_path, write_frame, write_json
-from ehr_attack.training import PreparedFold, prepare_fold
+from ehr_attack.training import PreparedFold, mixed_seed, prepare_fold
 
 _log = logging.getLogger(__name__)
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -68,7 +68,8 @@ def tune_fold(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     study = _open_study(journal, key)
     while len(done := _finished(study)) < tuning["trials"]:
-        study.sampler = optuna.samplers.TPESampler(seed=_seed_of(prepared.seed, len(done)))
+        # Of each trial's own, so that a search that goes on draws what an undisturbed one draws.
+        study.sampler = optuna.samplers.TPESampler(seed=mixed_seed(prepared.seed, len(done)))
         _run_trial(study, prepared, settings, space, len(done))
     return _result(done[: tuning["trials"]], space, prepared, key)
 
@@ -142,7 +143,7 @@ def _run_trial(
             prepared.tensors,
             train=prepared.train,
             validation=prepared.validation,
-            settings=chosen_settings(model, dict(settings) | suggested),
+            settings=chosen_settings(model, {**settings, **suggested}),
             seed=prepared.seed,
             label=f"{prepared.name} fold {prepared.fold}, trial {number + 1}",
             after_epoch=after_epoch,
@@ -209,8 +210,3 @@ def _loss_of(trial: FrozenTrial) -> float:
 
 def _or_worst(loss: float) -> float:
     return loss if np.isfinite(loss) else float("inf")
-
-
-def _seed_of(seed: int, number: int) -> int:
-    """A seed of the sampler for each trial, so that a search that goes on draws what an undisturbed one draws."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

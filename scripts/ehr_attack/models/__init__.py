@@ -89,7 +89,7 @@ def settings_of(label: str, training: Mapping[str, Any]) -> dict[str, Any]:
     return shared | own
 
 
-def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[str, Any]:
+def chosen_settings(model: "torch.nn.Module", settings: Mapping[str, Any]) -> dict[str, Any]:
     """The `training` settings with the model's own `lr` and `weight_decay` where the config leaves them open.
 
     Those of an ensemble stay open: each of its members has its own.
@@ -97,6 +97,6 @@ def chosen_settings(model: "torch.nn.Module", settings: dict[str, Any]) -> dict[
     from ehr_attack.models.contract import HasMembers  # needs torch, which this package does without
 
     if isinstance(model, HasMembers):
-        return settings
+        return dict(settings)
     own = {"lr": getattr(model, "lr", _LR), "weight_decay": getattr(model, "weight_decay", _WEIGHT_DECAY)}
-    return settings | {key: value for key, value in own.items() if settings.get(key) is None}
+    return dict(settings) | {key: value for key, value in own.items() if settings.get(key) is None}
