@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ehr_attack.attacks import BASELINE, CELLS, CHUNK_ROWS, MEASUREMENTS, SINGLE, entry_of, load_mode
 from ehr_attack.attacks.engine import in_chunks, search
-from ehr_attack.attacks.mode import SearchSettings
+from ehr_attack.attacks.mode import Mode, SearchSettings
 from ehr_attack.attacks.rows import Victims
 from ehr_attack.devices import choose_device, make_deterministic, reuse_freed_memory
 from ehr_attack.fitting import build_optimiser, training_step
@@ -115,7 +115,7 @@ def _measure_model(
     name: str, hours: int, variables: int, settings: Mapping[str, Any], device: torch.device
 ) -> ModelCost:
     model = build_model(name, variables).to(device)
-    optimiser = build_optimiser(model, chosen_settings(model, dict(settings)))
+    optimiser = build_optimiser(model, chosen_settings(model, settings))
     rows = settings["batch_size"]
     inputs, lengths, labels = _random_stays(rows, hours, variables, device)
 
@@ -149,44 +149,49 @@ def _measure_attack(
     device: torch.device,
 ) -> AttackCost:
     model, kind = build_model(model_name, variables).to(device), entry_of(mode_name).kind
-    # One step of a baseline costs what one of a search does; trying a value, a forward pass.
     mode = load_mode(mode_name if kind in (CELLS, MEASUREMENTS) else _LIKE_A_BASELINE)
-    stays = -(-chunk_rows // _LAMBDAS)
-    inputs, lengths, labels = _random_stays(stays, hours, variables, device)
-    victims = Victims(inputs, lengths, labels, torch.ones_like(inputs, dtype=torch.bool))
-    endless = endless_search(settings["rate"], chunk_rows)
-
-    def attack() -> None:
-        with Progress("calibration", stays * _LAMBDAS, "rows") as progress:
-            for _ in search(model, victims, mode, endless, progress):
-                pass
-
     _forget_peak(device)
-    step_seconds = 0.0 if kind == SINGLE else _seconds_of(attack, device) / (stays * _LAMBDAS * _STEPS_A_SEARCH)
-    judge_device = torch.device("cpu") if device.type == "mps" else device
-    judge = build_model(model_name, variables).to(judge_device).double().eval()
-    rows = [part.to(judge_device) for part in _random_stays(chunk_rows, hours, variables, device)]
-
-    def judged() -> None:
-        in_chunks(judge, rows[0].double(), rows[1], rows[2], chunk_rows)
-
-    # Two margins in float64: of the change as found, and of the feasible one.
-    row_seconds = 2 * _seconds_of(judged, judge_device) / chunk_rows
+    # One step of a baseline costs what one of a search does; trying a value, a forward pass.
     if kind == SINGLE:
-        tried = _random_stays(chunk_rows, hours, variables, device)
-        step_seconds = _seconds_of(lambda: _forward(model, tried, chunk_rows), device) / chunk_rows
+        step_seconds = _margin_seconds(model, hours, variables, chunk_rows, device)
+    else:
+        step_seconds = _step_seconds(model, mode, hours, variables, settings["rate"], chunk_rows, device)
+    judge_device = torch.device("cpu") if device.type == "mps" else device
+    judge = build_model(model_name, variables).to(judge_device).double()
     searched: Literal["flip", "all"] = "flip" if mode.stops_at_flip else "all"
     return AttackCost(
         step_seconds=step_seconds,
-        row_seconds=row_seconds,
+        # Two margins in float64: of the change as found, and of the feasible one.
+        row_seconds=2 * _margin_seconds(judge, hours, variables, chunk_rows, judge_device),
         gpu_bytes=_peak(device),
         rows_a_stay=None if kind == CELLS and mode.lambda_factor(settings["rate"]) is not None else 1,
         updates={BASELINE: "two", SINGLE: "tries"}.get(kind, searched),  # type: ignore[arg-type]
     )
 
 
-def _forward(model: nn.Module, rows: tuple[Tensor, Tensor, Tensor], chunk_rows: int) -> None:
-    in_chunks(model, *rows, chunk_rows)
+def _step_seconds(
+    model: nn.Module, mode: Mode, hours: int, variables: int, rate: float, chunk_rows: int, device: torch.device
+) -> float:
+    """Seconds of one update of a row in a search."""
+    stays = -(-chunk_rows // _LAMBDAS)
+    inputs, lengths, labels = _random_stays(stays, hours, variables, device)
+    victims = Victims(inputs, lengths, labels, torch.ones_like(inputs, dtype=torch.bool))
+    endless = endless_search(rate, chunk_rows)
+
+    def attack() -> None:
+        with Progress("calibration", stays * _LAMBDAS, "rows") as progress:
+            for _ in search(model, victims, mode, endless, progress):
+                pass
+
+    return _seconds_of(attack, device) / (stays * _LAMBDAS * _STEPS_A_SEARCH)
+
+
+def _margin_seconds(model: nn.Module, hours: int, variables: int, chunk_rows: int, device: torch.device) -> float:
+    """Seconds of the margin of a row, without a gradient."""
+    model.eval()
+    inputs, lengths, labels = _random_stays(chunk_rows, hours, variables, device)
+    inputs = inputs.to(next(model.parameters()).dtype)
+    return _seconds_of(lambda: in_chunks(model, inputs, lengths, labels, chunk_rows), device) / chunk_rows
 
 
 def endless_search(rate: float, chunk_rows: int) -> SearchSettings:
@@ -200,7 +205,7 @@ def _random_stays(rows: int, hours: int, variables: int, device: torch.device) -
     return inputs, torch.full((rows,), hours, device=device), torch.arange(rows, device=device) % 2
 
 
-def _seconds_of(work: Callable[[], None], device: torch.device) -> float:
+def _seconds_of(work: Callable[[], object], device: torch.device) -> float:
     """The median time of `work`, after one call to warm up, repeated for about _SECONDS."""
     work()
     times: list[float] = []

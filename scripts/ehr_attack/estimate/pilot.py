@@ -94,19 +94,7 @@ def _measure(config: Mapping[str, Any], sample: Sample, folder: Path) -> Pilot:
     flow = read_json(folder / "flow.json")["steps"]
     last = flow[-1 if sample.whole_stays else _BEFORE_MEASUREMENTS]
     stays, sampled_stays = last["stays"] * sample.stays_factor, flow[-1]["stays"]
-    features_file = folder / "features.parquet"
-
-    start = time.perf_counter()
-    build_features(
-        stays=stays_file,
-        measurements=measurements_file,
-        variable_names=[variable.name for variable in variables],
-        window_hours=config["features"]["window_hours"],
-        carry_in_hours=config["features"]["carry_in_hours"],
-        out=features_file,
-        memory_limit_gb=_memory_limit_gb(config),
-    )
-    features_seconds = time.perf_counter() - start
+    features_seconds, features_file = _features(config, stays_file, measurements_file, variables)
     return Pilot(
         source_stays=flow[0]["stays"] * sample.stays_factor,
         stays=stays,
@@ -238,6 +226,23 @@ def _extract(
         memory_limit_gb=_memory_limit_gb(config),
     )
     return time.perf_counter() - start, stays, measurements
+
+
+def _features(
+    config: Mapping[str, Any], stays: Path, measurements: Path, variables: Sequence[Variable]
+) -> tuple[float, Path]:
+    out = stays.with_name("features.parquet")
+    start = time.perf_counter()
+    build_features(
+        stays=stays,
+        measurements=measurements,
+        variable_names=[variable.name for variable in variables],
+        window_hours=config["features"]["window_hours"],
+        carry_in_hours=config["features"]["carry_in_hours"],
+        out=out,
+        memory_limit_gb=_memory_limit_gb(config),
+    )
+    return time.perf_counter() - start, out
 
 
 def _memory_limit_gb(config: Mapping[str, Any]) -> float:
