@@ -80,7 +80,7 @@ rule extract:
         views=list(VIEWS),
         source=SOURCE_PARAMS,
         cohort=block("cohort"),
-        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
+        window=WINDOW,
         code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),
     message:
         "Choosing the ICU stays of the cohort, and their measurements"

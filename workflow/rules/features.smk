@@ -23,7 +23,7 @@ rule features:
         runtime=60,
     params:
         variables=VARIABLES,
-        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
+        window=WINDOW,
         code=code("features.py", files=[SQL_DIR / "common" / "features.sql"]),
     message:
         "Averaging the measurements of each hour"

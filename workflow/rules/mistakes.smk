@@ -8,10 +8,7 @@ OUTPUT  R/mistakes/look_ahead/: an extract of a longer window, and features that
         R/tables/audit_of_mistakes.csv, R/figures/mistakes_hours.{svg,png}
 """
 
-LOOK_AHEAD = {
-    "window_hours": WINDOW_HOURS + C["audit"]["look_ahead_hours"],
-    "carry_in_hours": C["features"]["carry_in_hours"],
-}
+LOOK_AHEAD_HOURS = C["audit"]["look_ahead_hours"]
 MISTAKE_TABLES = expand(f"{R}/tables/{{stem}}.csv", stem=names.MISTAKE_TABLES if VARIANTS else [])
 MISTAKE_FIGURES = expand(
     f"{R}/figures/{{stem}}.{{format}}", stem=names.MISTAKE_FIGURES if VARIANTS else [], format=["svg", "png"]
@@ -41,7 +38,7 @@ rule look_ahead_extract:
         source=SOURCE_PARAMS,
         # At least the stays of the run: two rules of the cohort depend on the window.
         cohort=block("cohort") | {"require_full_window": False, "first_stay_only": False},
-        window=LOOK_AHEAD,
+        window=WINDOW | {"window_hours": WINDOW_HOURS + LOOK_AHEAD_HOURS},
         code=code("extract.py", modules=[SOURCE.shape], files=EXTRACT_SQL),
     message:
         "Extracting a longer window, to look ahead by mistake"
@@ -68,11 +65,7 @@ rule look_ahead_features:
         runtime=60,
     params:
         variables=VARIABLES,
-        window={
-            "window_hours": WINDOW_HOURS,
-            "look_ahead_hours": C["audit"]["look_ahead_hours"],
-            "carry_in_hours": C["features"]["carry_in_hours"],
-        },
+        window=WINDOW | {"look_ahead_hours": LOOK_AHEAD_HOURS},
         code=code("look_ahead.py", files=[SQL_DIR / "common" / "features.sql"]),
     message:
         "Filling gaps from beyond the window, by mistake"

@@ -32,7 +32,7 @@ rule null_cohort:
         runtime=60,
     params:
         variables=VARIABLES,
-        window={key: C["features"][key] for key in ("window_hours", "carry_in_hours")},
+        window=WINDOW,
         code=code(
             "null_cohort.py",
             files=[SQL_DIR / "common" / name for name in ("features.sql", "shuffled_measurements.sql")],
