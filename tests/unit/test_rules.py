@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ehr_attack.paths import PROJECT_DIR
+from ehr_attack.paths import PACKAGE_DIR, PROJECT_DIR
 
 READ_RULES = """
 import json
@@ -88,3 +88,24 @@ def test_every_rule_says_what_its_job_is_doing(rules):
     for rule in rules:
         assert re.match(r"[A-Z][a-z]+ing [^\n]{8,}$", rule["message"]), rule["name"]
         assert sorted(re.findall(r"\{wildcards\.(\w+)\}", rule["message"])) == rule["wildcards"], rule["name"]
+
+
+def test_reading_the_workflow_imports_nothing_heavy():
+    """Each plan, and each job once more, begins with what the Snakefile and the rules import."""
+    files = [PROJECT_DIR / "Snakefile", *sorted((PROJECT_DIR / "workflow" / "rules").glob("*.smk"))]
+    wanted = r"^from ehr_attack\S* import (?:\([^)]+\)|[^(\n]+)$"
+    imports = [found for file in files for found in re.findall(wanted, file.read_text(), flags=re.MULTILINE)]
+    assert len(imports) > 10
+    used = [
+        "from pathlib import Path",
+        "validated_config(read_config_file(Path('config.yaml')))",
+        "[load_shape(kind) for kind in SOURCES]",
+        "names.all_tables(['lstm'], ['ista'])",
+        "code_digest(DATA_DIR.parent / 'attacks' / 'fold.py')",
+    ]
+    heavy = {"duckdb", "matplotlib", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch"}
+    told = f"import sys; print(sorted({heavy} & set(sys.modules)))"
+    command = [sys.executable, "-c", "\n".join([*imports, *used, told])]
+    environment = {"PYTHONPATH": str(PACKAGE_DIR.parent)}
+    done = subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
