@@ -22,7 +22,16 @@ from ehr_attack.estimate.costs import make_plan, mean_updates
 from ehr_attack.estimate.machine import Machine, this_machine
 from ehr_attack.estimate.pilot import Measured, Pilot, run_pilot, scaled_seconds
 from ehr_attack.estimate.plan import Plan, RuleEstimate
-from ehr_attack.estimate.presentation import as_data, as_text, bytes_text, gpu_bytes, seconds_text, stays_text, warnings
+from ehr_attack.estimate.presentation import (
+    Estimate,
+    as_data,
+    as_text,
+    bytes_text,
+    gpu_bytes,
+    seconds_text,
+    stays_text,
+    warnings,
+)
 from ehr_attack.estimate.settings import configured, merged
 from ehr_attack.estimate.workload import Workload
 from ehr_attack.paths import PROJECT_DIR
@@ -743,8 +752,8 @@ def test_a_long_job_a_busy_machine_and_a_small_cohort_are_told(config):
 
 def test_text_and_data_tell_the_same(config):
     work, plan, calibration, pilot = workload(config), plan_of(config), fake_calibration(), fake_pilot()
-    parts = (config, pilot, calibration, work, plan, machine(disk_bytes=10**6))
-    text, data = as_text(*parts), json.loads(json.dumps(as_data(*parts)))
+    estimate = Estimate(config, pilot, calibration, work, plan, machine(disk_bytes=10**6))
+    text, data = as_text(estimate), json.loads(json.dumps(as_data(estimate)))
     lines = {line.split()[0]: line for line in text.splitlines() if line}
     for rule in data["rules"]:
         assert f" {rule['jobs']} " in lines[rule["rule"]] and bytes_text(rule["disk_bytes"]) in lines[rule["rule"]]

@@ -6,9 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ehr_attack.errors import UserError
+
+if TYPE_CHECKING:
+    from ehr_attack.estimate.presentation import Estimate
 
 _log = logging.getLogger(__name__)
 
@@ -57,16 +60,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     estimate = _estimate(config, arguments.directory, arguments.cores)
     if arguments.json is not None:
-        write_json(as_data(config, *estimate), arguments.json)
-    print(as_text(config, *estimate))
+        write_json(as_data(estimate), arguments.json)
+    print(as_text(estimate))
 
 
-def _estimate(config: Mapping[str, Any], directory: Path, cores: int | None) -> tuple[Any, ...]:
-    """Pilot, calibration, workload, plan and machine, as `presentation` takes them."""
+def _estimate(config: Mapping[str, Any], directory: Path, cores: int | None) -> "Estimate":
     from ehr_attack.estimate.calibration import calibrate
     from ehr_attack.estimate.costs import make_plan
     from ehr_attack.estimate.machine import this_machine
     from ehr_attack.estimate.pilot import run_pilot
+    from ehr_attack.estimate.presentation import Estimate
     from ehr_attack.estimate.workload import Workload
     from ehr_attack.sources import find_tables, held_out_sets
 
@@ -92,7 +95,7 @@ def _estimate(config: Mapping[str, Any], directory: Path, cores: int | None) -> 
         config, stays=pilot.stays, deaths=pilot.deaths, variables=pilot.variables, folds=folds, sets=sets
     )
     plan = make_plan(config, pilot, calibration, work, cores=machine.cores)
-    return pilot, calibration, work, plan, machine
+    return Estimate(config, pilot, calibration, work, plan, machine)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ehr_attack.attacks import CHUNK_ROWS
@@ -21,25 +22,36 @@ _UNEVEN = " The beginning of an event table need not be like the rest: its count
 _HEADER = ("rule", "jobs", "rows", "time", "at most", "memory a job", "disk")
 
 
-def as_text(
-    config: Mapping[str, Any], pilot: Pilot, calibration: Calibration, work: Workload, plan: Plan, machine: Machine
-) -> str:
+@dataclass(frozen=True)
+class Estimate:
+    """The checked config, what was measured, and what follows from it."""
+
+    config: Mapping[str, Any]
+    pilot: Pilot
+    calibration: Calibration
+    work: Workload
+    plan: Plan
+    machine: Machine
+
+
+def as_text(estimate: Estimate) -> str:
     """The whole estimate for a terminal."""
+    calibration, work, plan, machine = estimate.calibration, estimate.work, estimate.plan, estimate.machine
     parts = [
-        _heading(config, pilot, work),
+        _heading(estimate),
         _table(plan),
-        _totals(plan, machine, gpu_text(calibration, gpu_bytes(calibration, work, config))),
-        "What this rests on\n" + _bullets(assumptions(config, pilot, calibration, work)),
+        _totals(plan, machine, gpu_text(calibration, gpu_bytes(calibration, work, estimate.config))),
+        "What this rests on\n" + _bullets(assumptions(estimate)),
     ]
     if found := warnings(plan, machine, work):
         parts.append("Warnings\n" + _bullets(found))
     return "\n\n".join(parts)
 
 
-def as_data(
-    config: Mapping[str, Any], pilot: Pilot, calibration: Calibration, work: Workload, plan: Plan, machine: Machine
-) -> dict[str, Any]:
+def as_data(estimate: Estimate) -> dict[str, Any]:
     """The same numbers as plain data: bytes, seconds, counts."""
+    config, pilot, calibration = estimate.config, estimate.pilot, estimate.calibration
+    work, plan, machine = estimate.work, estimate.plan, estimate.machine
     return {
         "run": config["run"]["name"],
         "source": {"kind": config["source"]["kind"], "sample": pilot.sample, "exact": pilot.exact},
@@ -78,7 +90,7 @@ def as_data(
             "temporary_bytes": plan.temporary_bytes,
         },
         "gpu_bytes": gpu_bytes(calibration, work, config),
-        "assumptions": assumptions(config, pilot, calibration, work),
+        "assumptions": assumptions(estimate),
         "warnings": warnings(plan, machine, work),
     }
 
@@ -111,8 +123,9 @@ def gpu_text(calibration: Calibration, need: Mapping[str, Any]) -> str:
     return f"none needed, none used here; on one, about {size}"
 
 
-def assumptions(config: Mapping[str, Any], pilot: Pilot, calibration: Calibration, work: Workload) -> list[str]:
+def assumptions(estimate: Estimate) -> list[str]:
     """What the numbers rest on, one sentence each."""
+    config, pilot, calibration, work = estimate.config, estimate.pilot, estimate.calibration, estimate.work
     limit = "all" if work.max_stays is None else f"at most {work.max_stays:,} (attack.max_stays)"
     steps = config["attack"]["steps"]
     return [
@@ -172,7 +185,8 @@ def _memory_warning(plan: Plan, available: int) -> str:
     return need + f"With --cores {fitting} it fits."
 
 
-def _heading(config: Mapping[str, Any], pilot: Pilot, work: Workload) -> str:
+def _heading(estimate: Estimate) -> str:
+    config, pilot, work = estimate.config, estimate.pilot, estimate.work
     about = "" if pilot.exact else "about "
     parts = f"{work.folds} folds, {work.seeds} seed{'s' if work.seeds > 1 else ''}"
     return (
