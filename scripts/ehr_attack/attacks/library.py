@@ -115,23 +115,20 @@ def run_attack(
     where = torch.device(device) if device is not None else _device_of(model)
     kind = _checked_mode(mode)
     victims = _victims(inputs, labels, mutable, lengths, where)
-    _check_finite(model)
-    adapted = _Adapted(copy.deepcopy(model).to(where).float(), lengths is not None)
-    freeze(adapted)
-    chunk = chunk_rows or CHUNK_ROWS.get(where.type, CHUNK_ROWS["cpu"])
-    correct = _correct(adapted, victims, chunk)
-    attacked = victims.subset(correct)
-    grid = _grid(lambdas, kind.lambda_factor(rate))
+    adapted = _adapted(model, where, lengths is not None)
     if steps < 1:
         raise UserError(f"steps: {steps}; expected at least 1.")
+    grid = _grid(lambdas, kind.lambda_factor(rate))
     settings = SearchSettings(
         lambdas=grid,
         steps=steps,
         rate=rate,
         kappa=kappa if kind.constrained else 0.0,
-        chunk_rows=chunk,
+        chunk_rows=chunk_rows or CHUNK_ROWS.get(where.type, CHUNK_ROWS["cpu"]),
         prune=prune and len(grid) > 1,
     )
+    correct = _correct(adapted, victims, settings.chunk_rows)
+    attacked = victims.subset(correct)
     blocks = _attacked(adapted, attacked, kind, settings, box, path, progress) if len(correct) else iter(())
     time, feature = victims.inputs.shape[1:]
     samples, classes = correct.cpu().numpy(), attacked.labels.cpu().numpy()
@@ -216,10 +213,14 @@ def _victims(
     return Victims(values, valid.to(torch.int64), classes, free & inside[:, :, None])
 
 
-def _check_finite(model: nn.Module) -> None:
+def _adapted(model: nn.Module, device: torch.device, with_lengths: bool) -> _Adapted:
+    """A frozen copy of the user's model in float32. Raises UserError when a weight is no finite number."""
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise UserError(f"model: the parameter {name} holds NaN or infinite numbers; an attack on it says nothing.")
+    adapted = _Adapted(copy.deepcopy(model).to(device).float(), with_lengths)
+    freeze(adapted)
+    return adapted
 
 
 def _correct(model: nn.Module, victims: Victims, chunk_rows: int) -> Tensor:
