@@ -7,19 +7,14 @@ OUTPUT  R/figures/*.{svg,png}: aggregates; R/private/*.{svg,png}: single patient
 """
 
 FORMATS = ["svg", "png"]
-ALL_FIGURES = [
-    f"{R}/figures/{stem}.{format}"
-    for model in MODELS
-    for stem in [
-        *names.model_figures(model),
-        *(stem for mode in MAPPED_MODES for stem in names.attack_figures(model, mode)),
-    ]
-    for format in FORMATS
-] + [f"{R}/figures/{stem}.{format}" for stem in [*names.COHORT_FIGURES, *names.AGREEMENT_FIGURES] for format in FORMATS]
-if TUNE:
-    ALL_FIGURES += [
-        f"{R}/figures/{stem}.{format}" for model in MODELS for stem in names.tuning_figures(model) for format in FORMATS
-    ]
+SHOWN = [
+    *(stem for model in MODELS for stem in names.model_figures(model)),
+    *(stem for model in MODELS for mode in MAPPED_MODES for stem in names.attack_figures(model, mode)),
+    *(stem for model in MODELS for stem in (names.tuning_figures(model) if TUNE else [])),
+    *names.COHORT_FIGURES,
+    *names.AGREEMENT_FIGURES,
+]
+ALL_FIGURES = expand(f"{R}/figures/{{stem}}.{{format}}", stem=SHOWN, format=FORMATS)
 PATIENT_FIGURES = (
     [
         f"{R}/private/{stem}.svg"
