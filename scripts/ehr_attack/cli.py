@@ -49,7 +49,9 @@ COMMANDS = {
     "publish": Command(
         "ehr_attack.publishing.command", "the results of a run as a page of text with small figures, aggregates only"
     ),
-    "load-postgres": Command("ehr_attack.postgres_loading", "fill a PostgreSQL database from a folder of CSV tables"),
+    "load-postgres": Command(
+        "ehr_attack.sources.load_command", "fill a PostgreSQL database from a folder of CSV tables"
+    ),
 }
 
 _EXAMPLES = """examples:

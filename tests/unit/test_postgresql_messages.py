@@ -121,7 +121,7 @@ def test_the_error_that_ends_the_rows_is_kept():
 
 def test_reading_the_rules_imports_no_driver():
     code = (
-        "import sys\nimport ehr_attack.config, ehr_attack.postgres_loading, ehr_attack.sources.database_uri\n"
+        "import sys\nimport ehr_attack.config, ehr_attack.sources.load_command, ehr_attack.sources.database_uri\n"
         "print(sorted(name for name in sys.modules if name.split('.')[0].startswith(('adbc', 'pyarrow', 'duckdb'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The command `ehr-attack load-postgres`: fill a PostgreSQL database from CSV tables, for users without one."""
+"""`ehr-attack load-postgres`: fill a PostgreSQL database from CSV tables, for users without one."""
 
 import argparse
 import json
