@@ -165,9 +165,10 @@ def test_where_the_smallest_flip_is_sought_it_must_hold_in_float64_too(above, fl
     assert bool(row["flipped"]) == flipped
 
 
-def test_rows_that_take_a_place_have_their_own_lambda_bounds_and_steps():
-    """Two stays, two lambdas, one place: as each alone. The second stay's number may rise by 0.25 only."""
-    settings = SearchSettings(lambdas=(0.25, 0.5), steps=3, rate=0.25, kappa=0.0, chunk_rows=1)
+@pytest.mark.parametrize("places", [1, 2, 3, 8])
+def test_rows_that_take_a_place_have_their_own_lambda_bounds_and_steps(places):
+    """Two stays, two lambdas: as each alone, however many places stay empty. The second's number may rise by 0.25."""
+    settings = SearchSettings(lambdas=(0.25, 0.5), steps=3, rate=0.25, kappa=0.0, chunk_rows=places)
     rows = rows_of(Ramp([1.0, 0.0], 2.0), [[0.0, 0.5], [0.75, 0.5]], load_mode("ista"), settings)
     points = {key: float(row["point"][0]) for key, row in rows.items()}
     # 0.25 (1 - 0.25) and 0.25 (1 - 0.5) a step, three times

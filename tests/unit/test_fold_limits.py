@@ -82,6 +82,12 @@ def test_an_eighth_is_held_out_for_validation():
     assert held_out.sum() == 10 and labels[held_out].sum() == 2
 
 
+def test_the_seed_decides_who_is_held_out():
+    outcomes = ["d"] * 16 + ["s"] * 64
+    first, again, other = (inner(outcomes, seed)[0].tolist() for seed in (3, 3, 4))
+    assert first == again and first != other
+
+
 @pytest.mark.parametrize(("deaths", "survivors"), [(3, 30), (30, 3), (2, 40)])
 def test_with_few_of_an_outcome_each_part_still_holds_one(deaths, survivors):
     """As many parts as the rarer outcome has stays."""
