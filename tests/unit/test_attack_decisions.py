@@ -8,6 +8,7 @@ from torch import nn
 
 from ehr_attack.attacks import load_mode
 from ehr_attack.attacks.engine import search
+from ehr_attack.attacks.gradients.autograd import AutogradPath
 from ehr_attack.attacks.mode import Mode, SearchSettings, Seen, annealed
 from ehr_attack.attacks.rows import Victims
 from ehr_attack.progress import Progress
@@ -49,7 +50,21 @@ class Counting(Scripted):
     beside = (0.0, 0.1, 0.0, 0.1, 0.0)
 
 
-def rows_of(model, records, mode, settings=ONE_STEP, mutable=None):
+class RowByRow(AutogradPath):
+    """Sums of a few halves and quarters are exact, in any number of rows; how many rows were asked for is noted."""
+
+    any_rows = True
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.rows = []
+
+    def __call__(self, inputs, lengths, labels):
+        self.rows.append(len(inputs))
+        return super().__call__(inputs, lengths, labels)
+
+
+def rows_of(model, records, mode, settings=ONE_STEP, mutable=None, path=None):
     """The finished rows, by stay and position; all stays are survivors of one hour."""
     inputs = torch.tensor(records)[:, None, :]
     mutable = torch.ones_like(inputs, dtype=torch.bool) if mutable is None else torch.tensor(mutable)[:, None, :]
@@ -57,7 +72,7 @@ def rows_of(model, records, mode, settings=ONE_STEP, mutable=None):
     victims = Victims(inputs, torch.ones(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64), mutable)
     found = {}
     with Progress("test", count, quiet=True) as progress:
-        for block in search(model, victims, mode, settings, progress):
+        for block in search(model, victims, mode, settings, progress, path=path):
             for place in range(len(block.stay)):
                 row = {field.name: getattr(block, field.name)[place] for field in dataclasses.fields(block)}
                 found[int(row["stay"]), int(row["position"])] = row
@@ -165,15 +180,32 @@ def test_where_the_smallest_flip_is_sought_it_must_hold_in_float64_too(above, fl
     assert bool(row["flipped"]) == flipped
 
 
+@pytest.mark.parametrize("any_rows", [False, True])
 @pytest.mark.parametrize("places", [1, 2, 3, 8])
-def test_rows_that_take_a_place_have_their_own_lambda_bounds_and_steps(places):
-    """Two stays, two lambdas: as each alone, however many places stay empty. The second's number may rise by 0.25."""
+def test_rows_that_take_a_place_have_their_own_lambda_bounds_and_steps(places, any_rows):
+    """Two stays, two lambdas: as each alone, however many places stay empty. The second's number may rise by 0.25.
+
+    Where any number of rows will do, empty places cost nothing: four rows of three steps, and two clean records.
+    """
     settings = SearchSettings(lambdas=(0.25, 0.5), steps=3, rate=0.25, kappa=0.0, chunk_rows=places)
-    rows = rows_of(Ramp([1.0, 0.0], 2.0), [[0.0, 0.5], [0.75, 0.5]], load_mode("ista"), settings)
+    model = Ramp([1.0, 0.0], 2.0)
+    path = RowByRow(model) if any_rows else None
+    rows = rows_of(model, [[0.0, 0.5], [0.75, 0.5]], load_mode("ista"), settings, path=path)
     points = {key: float(row["point"][0]) for key, row in rows.items()}
     # 0.25 (1 - 0.25) and 0.25 (1 - 0.5) a step, three times
     assert points == {(0, 0): 0.5625, (0, 1): 0.375, (1, 0): 0.25, (1, 1): 0.25}
+    assert {key: float(row["margin"]) for key, row in rows.items()} == {
+        (0, 0): -1.4375, (0, 1): -1.625, (1, 0): -1.0, (1, 1): -1.0,
+    }  # fmt: skip
     assert [told(rows[key]) for key in sorted(rows)] == [["falling"], ["falling"], ["stuck"], ["stuck"]]
+    assert path is None or sum(path.rows) == 4 * 3 + max(2, places)
+
+
+def test_the_first_step_ends_at_the_bounds_too():
+    """By 0.25 up and down, where an eighth is left each way."""
+    settings = dataclasses.replace(ONE_STEP, steps=1)
+    row = only(rows_of(Ramp([1.0, -1.0], 3.0), [[0.875, 0.125]], load_mode("ista"), settings))
+    assert row["point"].tolist() == [0.125, -0.125] and int(row["steps"]) == 1
 
 
 def test_movable_and_the_nearest_feasible_point():
