@@ -15,8 +15,14 @@ from ehr_attack.paths import VARIABLES_FILE
 VITAL, LAB, OTHER, DEMOGRAPHIC = "vital", "lab", "other", "demographic"
 """Groups of variables. A demographic one describes the patient: no feasible attack changes it."""
 
-_ITEM_COLUMNS = {"mimic3": ("mimic3_carevue", "mimic3_metavision"), "mimic4": ("mimic4",)}
+_ITEM_COLUMNS = {"mimic3": ("mimic3_carevue", "mimic3_metavision")}
+"""The columns with the item ids of a kind of source, where they are not the one that is called as the kind."""
 _PHYSIONET2012 = "physionet2012"
+_NO_ITEMS = {
+    "variable", "profile", "label", "group", "unit", _PHYSIONET2012, "table", "low_exclusive", "high_inclusive",
+    "precision", "fluid", "mutable",
+}  # fmt: skip
+"""All columns but those of item ids, of which each kind of source adds its own."""
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -33,7 +39,7 @@ class Variable:
     """A clinical variable in its canonical unit.
 
     A value v is plausible when `low_exclusive < v <= high_inclusive`; `precision` is the step at which it is charted.
-    `items` maps an item-id column (`mimic3_carevue`, `mimic3_metavision`, `mimic4`) to the ids that hold the variable;
+    `items` maps an item-id column (`mimic3_carevue`, `mimic3_metavision`, `mimic4`, ...) to the ids that hold it;
     `physionet2012` holds its parameters in the records of the PhysioNet 2012 challenge. `fluid` is what a laboratory
     value is measured in (empty: not told). `mutable`: a feasible attack may change it; never a demographic one.
     """
@@ -75,12 +81,13 @@ def load_variables(
 def _is_in(variable: Variable, kind: str) -> bool:
     if kind == _PHYSIONET2012:
         return bool(variable.physionet2012)
-    return bool(items_of(variable, kind if kind in _ITEM_COLUMNS else "mimic3"))
+    return bool(items_of(variable, "mimic3" if kind == "synthetic" else kind))
 
 
 def items_of(variable: Variable, kind: str = "mimic3") -> tuple[Item, ...]:
-    """The items that hold `variable` in tables of `kind` (`mimic3`, `mimic4`), without repeats."""
-    return tuple(dict.fromkeys(item for column in _ITEM_COLUMNS[kind] for item in variable.items[column]))
+    """The items that hold `variable` in tables of `kind`, without repeats."""
+    columns = _ITEM_COLUMNS.get(kind, (kind,))
+    return tuple(dict.fromkeys(item for column in columns for item in variable.items[column]))
 
 
 def item_ids(variables: Sequence[Variable], table: str, kind: str = "mimic3") -> tuple[int, ...]:
@@ -105,12 +112,12 @@ def _variable(row: dict[str, str], path: Path) -> Variable:
             low_exclusive=float(row["low_exclusive"]),
             high_inclusive=float(row["high_inclusive"]),
             precision=float(row["precision"]),
-            items={column: _items(row[column]) for columns in _ITEM_COLUMNS.values() for column in columns},
+            items={column: _items(cell) for column, cell in row.items() if column not in _NO_ITEMS},
             physionet2012=tuple(filter(None, row["physionet2012"].split("|"))),
             fluid=row.get("fluid") or "",
             mutable=_YES_NO[row.get("mutable") or "yes"] and row["group"] != DEMOGRAPHIC,
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
             f"{path}: the row of variable {row.get('variable')!r} is malformed ({error}). Expected the columns of the "
             "header line, numbers for the range and the precision, item ids joined by '|' (':F' marks Fahrenheit), and "

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from ehr_attack.attacks import load_mode
@@ -28,7 +29,7 @@ from ehr_attack.models import (
     settings_of,
 )
 from ehr_attack.models.contract import FitsInputs, check_model
-from ehr_attack.paths import PROJECT_DIR
+from ehr_attack.paths import CONFIG_SCHEMA_FILE, PROJECT_DIR
 from ehr_attack.progress import Progress
 
 HOURS, VARIABLES, ROWS = 6, 3, 5
@@ -55,6 +56,12 @@ def built(name, dtype=torch.float32):
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
     return model.to(dtype).eval()
+
+
+def test_the_schema_names_the_models_of_the_registry():
+    schema = yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))
+    choices = schema["properties"]["training"]["properties"]["models"]["items"]["anyOf"]
+    assert set(choices[0]["enum"]) == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)

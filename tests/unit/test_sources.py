@@ -1,14 +1,17 @@
 """Finding the tables of a source in a folder."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ehr_attack.errors import UserError
-from ehr_attack.paths import PACKAGE_DIR
-from ehr_attack.sources import find_tables
+from ehr_attack.paths import CONFIG_SCHEMA_FILE, PACKAGE_DIR, SQL_DIR, VARIABLES_FILE
+from ehr_attack.sources import SOURCES, find_tables
+from ehr_attack.variables import items_of, load_variables
 
 NEEDED = ("admissions", "patients", "icustays", "chartevents", "labevents")
 
@@ -78,3 +81,32 @@ def test_importing_sources_loads_no_heavy_library():
     command, environment = [sys.executable, "-c", code], {"PYTHONPATH": str(PACKAGE_DIR.parent)}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_every_source_has_its_name_in_the_schema_its_sql_and_its_variables():
+    schema = yaml.safe_load(CONFIG_SCHEMA_FILE.read_text(encoding="utf-8"))
+    assert set(schema["properties"]["source"]["properties"]["kind"]["enum"]) == {"synthetic", *SOURCES}
+    for kind, source in SOURCES.items():
+        assert source.sql_dir == SQL_DIR / kind
+        shared = SQL_DIR / "mimic" if kind.startswith("mimic") else source.sql_dir
+        there = {path.stem for path in [*source.sql_dir.glob("*.sql"), *shared.glob("*.sql")]}
+        assert {"candidates", "checks", "placed", "audit", "integrity"} <= there, kind
+        assert load_variables(kind=kind), kind
+
+
+def test_a_source_of_ones_own_has_the_variables_of_its_own_column(tmp_path):
+    rows = list(csv.DictReader(VARIABLES_FILE.open(encoding="utf-8")))
+    with (tmp_path / "variables.csv").open("w", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*rows[0], "wards"])
+        writer.writeheader()
+        writer.writerows(
+            row | {"wards": {"sodium": "5|7", "temperature": "3:F"}.get(row["variable"], "")} for row in rows
+        )
+    own = load_variables(kind="wards", path=tmp_path / "variables.csv")
+    found = {
+        variable.name: [(item.item_id, item.fahrenheit) for item in items_of(variable, "wards")] for variable in own
+    }
+    assert found == {"temperature": [(3, True)], "sodium": [(5, False), (7, False)]}
+    for kind in ("synthetic", *SOURCES):
+        names = [variable.name for variable in load_variables(kind=kind, path=tmp_path / "variables.csv")]
+        assert names == [variable.name for variable in load_variables(kind=kind)]

@@ -60,7 +60,9 @@ def draw_sample(config: Mapping[str, Any], tables: Mapping[str, Path], folder: P
         return _synthetic(config["synthetic"], folder)
     if kind == "physionet2012":
         return _physionet2012(tables, folder)
-    return _mimic(tables, folder)
+    if set(_EVENT_TABLES) <= set(tables):
+        return _mimic(tables, folder)
+    return Sample(dict(tables), stays_factor=1.0, words="all tables", whole_stays=True, stage_jobs=len(tables))
 
 
 def _synthetic(settings: Mapping[str, Any], folder: Path) -> Sample:
