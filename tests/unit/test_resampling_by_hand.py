@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ehr_attack.resampling import (
+    ModelDraws,
     convergence_rates,
     exact_interval,
     m_out_of_n_interval,
@@ -91,3 +92,11 @@ def test_all_stays_of_a_patient_are_drawn_together():
     again = np.stack(list(patient_weights(subjects, 3, seed=5)))
     assert (again == weights[:3]).all() and len(set(map(tuple, weights))) > 5
     assert [len(none) for none in patient_weights(np.zeros(0, dtype=np.int64), 2, seed=0)] == [0, 0]
+
+
+def test_the_seed_decides_the_draws():
+    codes = np.arange(20), np.arange(20) % 3, np.arange(20) % 2
+    first, again, other = (ModelDraws.drawn(*codes, 5, seed) for seed in (1, 1, 2))
+    for name in ("patients", "seeds", "folds", "within"):
+        assert (getattr(first, name) == getattr(again, name)).all()
+    assert (first.patients != other.patients).any() and (first.within != other.within).any()
