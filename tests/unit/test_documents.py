@@ -1,4 +1,7 @@
-"""What README and docs/ refer to is there: files, headings, presets, make targets, commands; quoted results are those published."""
+"""What README and docs/ refer to is there: files, headings, presets, make targets, commands.
+
+Results that README quotes are those of the committed page.
+"""
 
 import re
 from pathlib import Path
@@ -41,7 +44,11 @@ def test_every_make_target_that_is_named_is_one():
     targets = set(re.findall(r"^([a-z0-9-]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
     for document in DOCUMENTS:
         code = re.findall(r"`[^`\n]+`|^```sh\n.*?^```", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-        named = {name for part in code for name in re.findall(r"(?<![\w-])make (?!all\b)([a-z][a-z0-9-]*)", part)}
+        named = {
+            name
+            for part in code
+            for name in re.findall(r"(?<!install )(?<![\w-])make (?!all\b)([a-z][a-z0-9-]*)", part)
+        }
         assert named <= targets, document.name
 
 
@@ -49,3 +56,12 @@ def test_every_command_that_is_named_is_one():
     for document in DOCUMENTS:
         named = set(re.findall(r"`(?:ehr-attack|[^`\n]*\behr-attack) ([a-z][a-z0-9-]+)", document.read_text("utf-8")))
         assert named <= set(COMMANDS), document.name
+
+
+def test_results_that_readme_quotes_are_those_of_the_page():
+    page = (PROJECT / "docs/results-physionet2012.md").read_text("utf-8")
+    published = (PROJECT / "scripts/ehr_attack/data/published_prediction_metrics.csv").read_text()
+    quoted = README.split("## Results on open data")[1].split("### Beside the paper")[0]
+    numbers = re.findall(r"\d+\.\d+", re.sub(r"\([^)]*\.md\)", "", quoted))
+    assert len(numbers) > 40
+    assert [number for number in numbers if number not in page and number not in published] == []

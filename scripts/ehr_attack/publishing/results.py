@@ -19,6 +19,7 @@ from ehr_attack.provenance import short_digest
 from ehr_attack.public_config import public_config
 from ehr_attack.publishing.ranks import Interval, rank_intervals
 from ehr_attack.schemas.susceptibility import ALL_CELLS, BASES
+from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
 from ehr_attack.sections import records
 from ehr_attack.storage import atomic_path, read_json, write_text
 from ehr_attack.verdict_sections import CLAIMS, agreement_rows
@@ -35,9 +36,10 @@ def write_results(run: Path, page: Path) -> list[Path]:
 
     The bytes depend on the run alone. Raises UserError where a table or figure of the run is missing.
     """
-    description = read_json(run / "run.json")
-    models = description["models"]
-    modes = [mode for mode in description["modes"] if not is_baseline(mode)]
+    description, made_by = read_json(run / "run.json"), _made_by(run)
+    models = _as_configured(description["models"], made_by["config"]["training"]["models"])
+    modes = _as_configured(description["modes"], made_by["config"]["attack"]["modes"])
+    modes = [mode for mode in modes if not is_baseline(mode)]
     figures = _copy_figures(run / "figures", page.with_suffix(""), models[0], modes[0])
     environment = template_environment()
     environment.autoescape = False  # Markdown, and all words are the project's own or the config's.
@@ -53,11 +55,18 @@ def write_results(run: Path, page: Path) -> list[Path]:
         "modes": modes,
         "figures": figures,
         "claims": CLAIMS,
-        **_made_by(run),
+        "verdict_words": (SUPPORTED, NOT_SUPPORTED, CANNOT_TELL),
+        **made_by,
         **_numbers(run, models, modes),
     }
     write_text(environment.get_template("results.md.j2").render(context), page)
     return list(figures.values())
+
+
+def _as_configured(names: Sequence[str], configured: Sequence[str]) -> list[str]:
+    """The names in the order of the config, whose first is the one that figures show; a class comes by its own name."""
+    order = [entry.rpartition(":")[2] for entry in configured]
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _made_by(run: Path) -> dict[str, Any]:
@@ -97,10 +106,22 @@ def _numbers(run: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str
             for mode in modes
         },
         "rank_rows": records(_read(tables, "rank_comparison").query("measure == 's_q95'")),
-        "verdict_rows": records(
-            _read(tables, "verdicts").fillna(dict.fromkeys(("model", "mode", "direction", "basis"), ""))
-        ),
+        "verdicts": _verdicts(_read(tables, "verdicts"), models[0], modes[0]),
         "agreement": agreement_rows(_read(tables, "stability")),
+    }
+
+
+def _verdicts(table: pd.DataFrame, model: str, mode: str) -> dict[int, dict[str, Any]]:
+    """By claim, of its tests that have a value: those of one model and mode, the others, and how often each verdict."""
+    table = table[table["value"].notna()].fillna(dict.fromkeys(("model", "mode", "direction", "basis"), ""))
+    first = (table["model"] == model) & table["mode"].isin(["", mode])
+    return {
+        claim: {
+            "first": records(rows[first[rows.index]]),
+            "others": records(rows[~first[rows.index]]),
+            "counts": rows["verdict"].value_counts().to_dict(),
+        }
+        for claim, rows in ((claim, table[table["claim"] == claim]) for claim in CLAIMS)
     }
 
 
@@ -118,7 +139,7 @@ def _variable_rows(table: pd.DataFrame, intervals: Mapping[tuple[str, str, str],
     ranks = {
         key: {"rank": row["rank"], "interval": intervals.get(key, (None, None))}
         for basis in BASES
-        for row in records(headline(table, basis=basis))
+        for row in records(headline(table, basis=basis).dropna(subset="rank"))
         for key in [(row["variable"], row["direction"], row["basis"])]
     }
     leading = headline(table, basis=ALL_CELLS)
