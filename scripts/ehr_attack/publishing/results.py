@@ -17,7 +17,7 @@ from ehr_attack.model_sections import metric_label
 from ehr_attack.page import fixed, interval, significant, template_environment, thousands
 from ehr_attack.provenance import short_digest
 from ehr_attack.public_config import public_config
-from ehr_attack.publishing.ranks import Interval, rank_intervals
+from ehr_attack.publishing.ranks import Interval, published_intervals
 from ehr_attack.schemas.susceptibility import ALL_CELLS, BASES
 from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
 from ehr_attack.sections import records
@@ -100,7 +100,7 @@ def _numbers(run: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str
         "variable_rows": {
             (model, mode): _variable_rows(
                 _read(tables, f"susceptibility_variables_{model}_{mode}"),
-                rank_intervals(run / "susceptibility" / model / mode),
+                published_intervals(run / "susceptibility" / model / mode),
             )
             for model in models
             for mode in modes

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ehr_attack.resampling import INTERVAL_PERCENTILES, m_out_of_n_interval, percentile_interval
+from ehr_attack.resampling import m_out_of_n_interval, percentile_interval
 from ehr_attack.schemas.susceptibility import HOUR_AXIS, MODELS_TOO, OBSERVED_CELLS, PATIENTS, SELECTED, VARIABLE_AXIS
 from ehr_attack.susceptibility.design import Design, Weights
 from ehr_attack.susceptibility.measures import MEASURED_SHARE, MINIMUM_STAYS, CellMeasures
 from ehr_attack.susceptibility.measuring import Key
+from ehr_attack.susceptibility.ranking import is_zero, rank_intervals, ranks
 
-_RANKED_DECIMALS = 6
 SIZES = ("n_rows", "n_stays", "n_patients")
 
 _Array = npt.NDArray[Any]
@@ -214,32 +214,13 @@ def _rank_columns(estimates: Estimates, s_q95: _Floats) -> dict[str, Any]:
     """
     n_cells, n_hours = estimates.n_cells(VARIABLE_AXIS), estimates.n_hours
     cells = np.where(n_cells >= MEASURED_SHARE * n_hours, n_cells, np.nan)
-    rank = np.where(_is_zero(s_q95), np.nan, _ranks(s_q95[None] / cells)[0])
+    rank = np.where(is_zero(s_q95), np.nan, ranks(s_q95[None] / cells)[0])
     low = high = np.full(rank.shape, np.nan)
-    measured = ~np.isnan(rank)
-    if estimates.enough and measured.any():
+    if estimates.enough:
         means = estimates.summed_draws("s_q95", VARIABLE_AXIS) / cells
-        # A draw in which nothing changes a variable puts it last, not on the best rank of a tie.
-        last = np.sum(~np.isnan(means), axis=1, keepdims=True)
-        ranks = np.where(_is_zero(means), last, _ranks(means))
-        low, high = np.full((2, len(rank)), np.nan)
-        low[measured], high[measured] = np.nanpercentile(
-            ranks[:, measured], INTERVAL_PERCENTILES, axis=0, method="inverted_cdf"
-        )
+        low, high = rank_intervals(means, ~np.isnan(rank))
     columns = zip(("rank", "rank_low", "rank_high"), (rank, low, high), strict=True)
     return {name: pd.array(values).astype("Int32") for name, values in columns}
-
-
-def _ranks(sums: _Floats) -> _Floats:
-    """Rank within each row, 1 for the largest, ties: the smallest; NaN stays NaN. Sums apart by rounding are tied."""
-    rounded = pd.DataFrame(sums).round(_RANKED_DECIMALS)
-    ranked: _Floats = rounded.rank(axis=1, ascending=False, method="min").to_numpy(dtype=np.float64)
-    return ranked
-
-
-def _is_zero(sums: _Floats) -> _Bools:
-    zero: _Bools = np.round(sums, _RANKED_DECIMALS) == 0
-    return zero
 
 
 def _n_patients(of: MeasuredDirection, policy: str) -> int:
