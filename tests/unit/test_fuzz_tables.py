@@ -103,7 +103,7 @@ def rows_of(frame: pd.DataFrame) -> list[tuple]:
     )
 
 
-@settings(max_examples=80, suppress_health_check=ONE_FOLDER)
+@settings(derandomize=True, max_examples=80, suppress_health_check=ONE_FOLDER)
 @given(dice=st.randoms(use_true_random=False))
 def test_a_damaged_table_gives_the_rows_that_stand_in_it_or_one_message(tmp_path_factory, dice):
     folder = tmp_path_factory.mktemp("table")
@@ -115,7 +115,7 @@ def test_a_damaged_table_gives_the_rows_that_stand_in_it_or_one_message(tmp_path
         assert rows_of(frame) == expected
 
 
-@settings(max_examples=50, suppress_health_check=ONE_FOLDER)
+@settings(derandomize=True, max_examples=50, suppress_health_check=ONE_FOLDER)
 @given(dice=st.randoms(use_true_random=False), table=st.sampled_from(["admissions", "patients", "icustays"]))
 def test_any_damaged_table_of_either_release_is_read_or_refused(tmp_path_factory, dice, table):
     folder = tmp_path_factory.mktemp("table")
@@ -132,7 +132,7 @@ def test_any_damaged_table_of_either_release_is_read_or_refused(tmp_path_factory
     staged(kind, table, file, folder / "out")
 
 
-@settings(max_examples=60, suppress_health_check=ONE_FOLDER)
+@settings(derandomize=True, max_examples=60, suppress_health_check=ONE_FOLDER)
 @given(dice=st.randoms(use_true_random=False))
 def test_a_damaged_gzip_gives_all_the_rows_or_is_refused(tmp_path_factory, dice):
     """Its checksums cover every byte, so what is read at all is what was compressed, or nothing but its header fields
@@ -209,7 +209,7 @@ def test_an_outcome_that_is_neither_death_nor_survival_is_missing(tmp_path, flag
 # --- PhysioNet 2012
 
 
-@settings(max_examples=60, suppress_health_check=ONE_FOLDER)
+@settings(derandomize=True, max_examples=60, suppress_health_check=ONE_FOLDER)
 @given(dice=st.randoms(use_true_random=False))
 def test_a_damaged_record_gives_the_lines_that_stand_in_it_or_one_message(tmp_path_factory, dice):
     folder = physionet2012.write_set(tmp_path_factory.mktemp("sets"), "a", {11: ["00:07,HR,73", "01:30,Na,140"]})
@@ -227,15 +227,17 @@ def lines_of(content: bytes) -> list[tuple]:
     wanted = {"RecordID", "Age", "Gender", "ICUType"}
     wanted |= {name for variable in load_variables("clinical", "physionet2012") for name in variable.physionet2012}
     found = []
-    for line in content.decode().removeprefix("\ufeff").splitlines()[1:]:
-        fields = line.split(",")
+    for line in content.removeprefix(b"\xef\xbb\xbf").splitlines()[1:]:
+        fields = (
+            line.decode().removesuffix(",").split(",")
+        )  # an empty field at the end holds nothing that could be lost
         if len(fields) == 3 and fields[1] in wanted:
             hours, minutes = fields[0].split(":")
             found.append((int(hours) + int(minutes) / 60, fields[1], float(fields[2])))
     return sorted(found)
 
 
-@settings(max_examples=40, suppress_health_check=ONE_FOLDER)
+@settings(derandomize=True, max_examples=40, suppress_health_check=ONE_FOLDER)
 @given(dice=st.integers(0, 2**32).map(random.Random), part=st.sampled_from(["set-a.tar.gz", "Outcomes-a.txt"]))
 def test_a_damaged_archive_or_table_of_outcomes_is_read_or_refused(tmp_path_factory, dice, part):
     folder = physionet2012.write_set(
