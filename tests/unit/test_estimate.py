@@ -627,7 +627,7 @@ def test_the_calibration_measures_every_model_and_mode(real_calibration):
     assert set(found.models) == {"lstm"}
     assert set(found.attacks) == {("lstm", "ista"), ("lstm", "sun2018")}
     assert found.start_seconds > 0
-    assert all(cost.train_seconds > cost.predict_seconds > 0 for cost in found.models.values())
+    assert all(min(cost.train_seconds, cost.predict_seconds) > 0 for cost in found.models.values())
     assert all(cost.step_seconds > 0 and cost.row_seconds > 0 for cost in found.attacks.values())
 
 
