@@ -128,6 +128,7 @@ docs: $(VENV)/.installed-run  ## make anew what is made from the code: docs/conf
 	$(BIN)/snakemake --rulegraph mermaid-js 2>/dev/null | $(BIN)/python docs/rule_graph.py README.md
 
 .PHONY: estimate
+estimate: export PHYSIONET2012_DIR := $(or $(PHYSIONET2012_DIR),$(firstword $(wildcard $(SHARED)/data/physionet2012) $(PHYSIONET2012_DATA)))
 estimate: $(VENV)/.installed-run  ## what a run will cost, from a short calibration (PRESET=...)
 	$(BIN)/ehr-attack estimate $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml,)
 

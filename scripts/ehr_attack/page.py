@@ -68,7 +68,7 @@ def fixed(value: Any, digits: int = 2) -> str:
     """A number with `digits` decimals, or a dash where there is none."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return NOTHING
-    return f"{value:.{digits}f}".replace("-", _MINUS)
+    return f"{value:z.{digits}f}".replace("-", _MINUS)
 
 
 def significant(value: Any, digits: int = 3) -> str:

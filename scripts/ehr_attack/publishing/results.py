@@ -18,14 +18,16 @@ from ehr_attack.page import fixed, interval, significant, template_environment, 
 from ehr_attack.provenance import short_digest
 from ehr_attack.public_config import public_config
 from ehr_attack.publishing.ranks import Interval, published_intervals
-from ehr_attack.schemas.susceptibility import ALL_CELLS, BASES
-from ehr_attack.schemas.verdicts import CANNOT_TELL, NOT_SUPPORTED, SUPPORTED
+from ehr_attack.schemas.susceptibility import BASES
+from ehr_attack.schemas.verdicts import VERDICT_WORDS
 from ehr_attack.sections import records
+from ehr_attack.stability import ATTACK, MODEL
 from ehr_attack.storage import atomic_path, read_json, write_text
-from ehr_attack.verdict_sections import CLAIMS, agreement_rows
+from ehr_attack.verdict_sections import CLAIMS
 
 METRICS = ("auroc", "auprc", "f1", "score1", "brier_recalibrated", "calibration_slope_recalibrated")
 MOST_VARIABLES = 8
+FEW_SMALL_CHANGES = 5  # the claim whose tests are of the attacked stays
 _FIGURES = ("variables", "hours", "susceptibility_0_to_1", "susceptibility_1_to_0")
 _DECIMALS = re.compile(rb"(?<=[\d]\.)(\d{2})\d+")
 _UNSEEN = re.compile(rb"<!--.*?-->|<metadata>.*?</metadata>|(?<=>)\s+(?=<)", re.S)
@@ -55,7 +57,7 @@ def write_results(run: Path, page: Path) -> list[Path]:
         "modes": modes,
         "figures": figures,
         "claims": CLAIMS,
-        "verdict_words": (SUPPORTED, NOT_SUPPORTED, CANNOT_TELL),
+        "verdict_words": VERDICT_WORDS,
         **made_by,
         **_numbers(run, models, modes),
     }
@@ -96,7 +98,7 @@ def _numbers(run: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str
         "deaths": cohort["Died in hospital"],
         "metric_labels": {metric: metric_label(metric) for metric in METRICS},
         "model_rows": _model_rows(_read(tables, "model_metrics"), models),
-        "attack_rows": records(_read(tables, "attack_summary").query("model in @models")),
+        "attack_rows": _attack_rows(_read(tables, "attack_summary"), _read(tables, "verdicts"), models),
         "variable_rows": {
             (model, mode): _variable_rows(
                 _read(tables, f"susceptibility_variables_{model}_{mode}"),
@@ -107,7 +109,7 @@ def _numbers(run: Path, models: Sequence[str], modes: Sequence[str]) -> dict[str
         },
         "rank_rows": records(_read(tables, "rank_comparison").query("measure == 's_q95'")),
         "verdicts": _verdicts(_read(tables, "verdicts"), models[0], modes[0]),
-        "agreement": agreement_rows(_read(tables, "stability")),
+        "agreement": _agreement_rows(_read(tables, "stability")),
     }
 
 
@@ -125,6 +127,27 @@ def _verdicts(table: pd.DataFrame, model: str, mode: str) -> dict[int, dict[str,
     }
 
 
+def _attack_rows(summary: pd.DataFrame, verdicts: pd.DataFrame, models: Sequence[str]) -> list[dict[str, Any]]:
+    """The attack summary with the patients attacked: one is attacked once for each seed."""
+    key = ["model", "mode", "direction"]
+    tested = verdicts[verdicts["claim"] == FEW_SMALL_CHANGES]
+    counted = tested.groupby(key)["n_patients"].max()  # one test is of all attacked stays, the others of those flipped
+    rows = summary[summary["model"].isin(models)]
+    return records(rows.join(counted.rename("n_patients").astype("Int64"), on=key))
+
+
+def _agreement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The correlations of each kind of comparison, attack and axis; of models and of attacks pair by pair."""
+    pairs = table["first"].str.cat(table["second"], sep=" and ")
+    table = table.assign(pair=pairs.where(table["across"].isin([MODEL, ATTACK]), "")).fillna({"mode": ""})
+    known = table.dropna(subset="spearman").groupby(["across", "pair", "mode", "axis"], sort=False)["spearman"]
+    return [
+        dict(zip(("across", "pair", "mode", "axis"), key, strict=True))
+        | {"pairs": len(rho), "median": rho.median(), "low": rho.min(), "high": rho.max()}
+        for key, rho in known
+    ]
+
+
 def _model_rows(table: pd.DataFrame, models: Sequence[str]) -> list[dict[str, Any]]:
     """A row a model and seed: each of METRICS pooled over the held-out stays."""
     pooled = table[(table["scope"] == "pooled") & table["metric"].isin(METRICS) & table["model"].isin(models)]
@@ -135,15 +158,15 @@ def _model_rows(table: pd.DataFrame, models: Sequence[str]) -> list[dict[str, An
 
 
 def _variable_rows(table: pd.DataFrame, intervals: Mapping[tuple[str, str, str], Interval]) -> list[dict[str, Any]]:
-    """A row a variable that is among the first MOST_VARIABLES in some direction, over all cells: all its ranks."""
+    """A row a variable that is among the first MOST_VARIABLES in some direction, over all or observed cells."""
     ranks = {
         key: {"rank": row["rank"], "interval": intervals.get(key, (None, None))}
         for basis in BASES
         for row in records(headline(table, basis=basis).dropna(subset="rank"))
         for key in [(row["variable"], row["direction"], row["basis"])]
     }
-    leading = headline(table, basis=ALL_CELLS)
-    chosen = leading[leading["rank"] <= MOST_VARIABLES].sort_values(["direction", "rank"])
+    leading = pd.concat([headline(table, basis=basis).sort_values(["direction", "rank"]) for basis in BASES])
+    chosen = leading[leading["rank"] <= MOST_VARIABLES].drop_duplicates("variable")
     labels = dict(zip(chosen["variable"], chosen["label"], strict=True))
     return [
         {
