@@ -41,6 +41,8 @@ with runtime.clear_errors():
     # Snakemake itself writes to .snakemake, and reads the config below, in ways that end in tracebacks.
     runtime.check_writable(Path(".snakemake"))
     read_config_file(Path(CONFIG_DIR, "config.yaml"))
+    for overlay in () if workflow.subprocess_exec else workflow.config_settings.configfiles:
+        read_config_file(Path(overlay))
 
 
 configfile: f"{CONFIG_DIR}/config.yaml"

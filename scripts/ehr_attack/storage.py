@@ -149,13 +149,16 @@ def _readable(path: str | Path) -> Iterator[None]:
 def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read a Parquet file as a pandas frame; see `read_parquet`."""
     table = read_parquet(path, columns)
-    with _readable(path):  # texts are decoded only now
+    with _readable(path):
         return table.to_pandas()
 
 
 def read_frames(paths: Iterable[str | Path]) -> "pd.DataFrame":
     """Read Parquet files of the same columns, at least one, as one pandas frame; see `read_parquet`."""
-    return pa.concat_tables([read_parquet(path) for path in paths]).to_pandas()
+    files = list(paths)
+    tables = [read_parquet(path) for path in files]
+    with _readable(files[0]):
+        return pa.concat_tables(tables).to_pandas()
 
 
 def write_text(text: str, path: str | Path) -> None:

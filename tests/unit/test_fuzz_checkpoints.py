@@ -246,6 +246,7 @@ def test_a_description_of_a_run_with_anything_in_one_place_is_refused_or_usable(
     described = refused_or(lambda: read_description(tmp_path), file)
     if described is not None:
         assert isinstance(described.architecture(None), str) and isinstance(described.seed(None), int)
+        refused_or(lambda: described.variables, file)
         assert described.window_hours * described.folds * described.levels >= 1 and described.carry_in_hours >= 0
         attack = described.attack
         assert isinstance(attack["steps"], int) and attack["rate"] * attack["kappa"] >= 0

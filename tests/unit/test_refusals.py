@@ -1,6 +1,5 @@
 """What a user gets wrong seldom, and what they are told: each ends in one message that names it."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -23,20 +22,24 @@ def test_a_gradient_path_that_does_not_exist():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("number", "text", "told"),
     [
-        ("1 / 0", r"importing mine failed: ZeroDivisionError: division by zero\. Mend it"),
-        ("import no_such_package", "importing mine failed: ModuleNotFoundError: No module named 'no_such_package'"),
-        ("class Other: ...", r"has no attribute 'Own'\. Expected the name of a class after the colon"),
+        (1, "1 / 0", r"importing {module} failed: ZeroDivisionError: division by zero\. Mend it"),
+        (
+            2,
+            "import no_such_package",
+            "importing {module} failed: ModuleNotFoundError: No module named",
+        ),
+        (3, "class Other: ...", r"has no attribute 'Own'\. Expected the name of a class after the colon"),
     ],
 )
-def test_an_attack_of_ones_own_that_cannot_be_imported(tmp_path: Path, monkeypatch, text: str, told: str):
-    (tmp_path / "mine.py").write_text(text + "\n")
+def test_an_attack_of_ones_own_that_cannot_be_imported(tmp_path: Path, monkeypatch, number: int, text: str, told: str):
+    module = f"refused_{number}"  # each its own: a module that can be imported stays so for the tests behind it
+    (tmp_path / f"{module}.py").write_text(text + "\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    with pytest.raises(UserError, match=rf"attack\.modes: 'mine:Own': .*{told}"):
-        load_mode("mine:Own")
+    with pytest.raises(UserError, match=rf"attack\.modes: '{module}:Own': .*{told.format(module=module)}"):
+        load_mode(f"{module}:Own")
 
 
 def test_new_records_with_a_column_twice(tmp_path: Path):

@@ -175,16 +175,16 @@ def test_a_mode_of_ones_own(tmp_path, monkeypatch):
     labels = predictions(model)
     result = run_attack(model, INPUTS[labels == 0], labels[labels == 0], mode=Halving(), progress=False)
     assert result.success_rate == 1.0 and result.outcomes["lambda"].isna().all()
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "mode_of_ones_own.py").write_text(
         "from ehr_attack.attacks.mode import Mode\n\n\nclass Own(Mode):\n    def update(self, state, seen):\n"
         "        return {'point': state['point'] + 0.1}\n\n\nclass NoMode:\n    pass\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert isinstance(load_mode("mine:Own"), Mode)
+    assert isinstance(load_mode("mode_of_ones_own:Own"), Mode)
     for name, message in (
-        ("mine:NoMode", "is no attack mode"),
-        ("mine:Other", "Other"),
+        ("mode_of_ones_own:NoMode", "is no attack mode"),
+        ("mode_of_ones_own:Other", "Other"),
         ("nowhere.at:All", "no module"),
     ):
         with pytest.raises(UserError, match=message):

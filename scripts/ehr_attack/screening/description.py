@@ -8,6 +8,7 @@ from typing import Any
 from ehr_attack.errors import UserError
 from ehr_attack.models import label_of as model_label
 from ehr_attack.screening import ATTACK_KEYS, RUN_FILE, RUN_FILE_VERSION
+from ehr_attack.sources import SOURCES
 from ehr_attack.storage import read_json, write_json
 from ehr_attack.variables import Variable, load_variables
 
@@ -45,6 +46,7 @@ class RunDescription:
         counts = (self.window_hours, self.folds, self.levels)
         return (
             all(isinstance(text, str) for text in texts)
+            and self.kind in ("synthetic", *SOURCES)
             and all(type(number) is int for number in (*counts, *self.seeds))
             and min(counts) >= 1
             and len(self.models) * len(self.seeds) > 0

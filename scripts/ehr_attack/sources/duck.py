@@ -48,7 +48,7 @@ def session(*, scratch: Path, threads: int, memory_limit_gb: float) -> Iterator[
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         # DuckDB's own text quotes records.
         raise UserError(
-            "source.path: a date or number in the source's tables is beyond what can be computed with, as the year "
+            "a date or number in the source's tables is beyond what can be computed with, as the year "
             f"290000 would be (DuckDB: {type(error).__name__}). Expected dates and numbers as the source writes them; "
             "look for the largest and the smallest of each column, and mend that row."
         ) from None
