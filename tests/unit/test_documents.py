@@ -65,7 +65,7 @@ def test_results_that_readme_quotes_are_those_of_the_page():
     quoted = README.split("## Results on open data")[1].split("### Beside the paper")[0]
     quoted = re.sub(r"\([^)]*\.md\)|`[^`]*`", "", quoted).replace("% ", "")
     rows = [line for line in page.splitlines() if "| lstm |" in line] + variable_rows(page)
-    intervals = re.findall(r"[\d.]+,? \([−\d.]+ to [\d.]+\)", quoted)
+    intervals = re.findall(r"[\d.]+,? \([\u2212\d.]+ to [\d.]+\)", quoted)
     assert len(intervals) >= 20
     assert [each for each in intervals if not any(each.replace(",", "") in row for row in rows)] == []
     numbers = re.findall(NUMBER, quoted)
