@@ -3,12 +3,13 @@
 import multiprocessing
 import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ehr_attack.devices import make_deterministic
@@ -67,9 +68,17 @@ def _processes(cores: int, seed: int) -> Iterator[ProcessPoolExecutor]:
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()
+        _stop_handing_out(pool)
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _stop_handing_out(pool: ProcessPoolExecutor) -> None:
+    """End a write to processes that are gone, for which an older Python waits for ever (CPython issue 94777)."""
+    if sys.version_info < (3, 11, 5):
+        with suppress(OSError):  # closed just now by the pool itself
+            pool._call_queue._reader.close()  # type: ignore[attr-defined]
 
 
 @contextmanager
