@@ -3,8 +3,10 @@
 Entry point: checks config.yaml, includes one file a stage from workflow/rules, and asks for the report.
 """
 
+import marshal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -21,6 +23,13 @@ if not HERE.is_dir():
 # The library beside this file, here and in every job: never one that happens to be installed.
 LIBRARY = f"{HERE}/scripts"
 sys.path.insert(0, LIBRARY)
+# On a disk that was full Python may have kept compiled modules cut short, which it would trip over from then on.
+for compiled in Path(LIBRARY).rglob(f"*.{sys.implementation.cache_tag}.pyc"):
+    with suppress(OSError):
+        try:
+            marshal.loads(compiled.read_bytes()[16:])
+        except (EOFError, TypeError, ValueError):
+            compiled.unlink(missing_ok=True)
 
 from ehr_attack import runtime
 from ehr_attack.config_file import read_config_file

@@ -3,6 +3,7 @@
 The same over the quick preset, ten times as often, is in tests/nightly/test_crashes.py.
 """
 
+import compileall
 import shutil
 import time
 from pathlib import Path
@@ -54,6 +55,15 @@ def test_a_table_that_cannot_be_read_is_named_before_anything_runs(project_dir, 
     assert f"ehr-attack: {tables}/ADMISSIONS.csv.gz: cannot be read (Permission denied)" in disturbed.log()
     assert "Traceback" not in disturbed.log()
     assert not disturbed.results.exists()
+
+
+def test_modules_that_a_full_disk_has_cut_short_are_compiled_anew(project):
+    compileall.compile_dir(project.folder / "scripts", quiet=1)
+    for file in project.folder.glob("scripts/**/*.pyc"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    (project.folder / "results/small/report/index.html").unlink()
+    project.snakemake()
+    assert (project.folder / "results/small/report/index.html").exists()
 
 
 @pytest.fixture
