@@ -46,9 +46,14 @@ def test_the_numbers_are_those_of_the_tables(finished, page):
     metrics = pd.read_csv(tables / "model_metrics.csv").query("scope == 'pooled'").set_index("metric")
     assert model[2].startswith(f"{metrics.loc['auroc', 'value']:.3f} (")
     attacks = pd.read_csv(tables / "attack_summary.csv", dtype=str)
-    assert [row[3:5] for row in rows_below(page.read_text(), "## Attacks")] == [
-        list(pair) for pair in zip(attacks["n_attacked"], attacks["n_feasible"], strict=True)
-    ]
+    told = [(row[3], row[5], row[6]) for row in rows_below(page.read_text(), "## Attacks")]
+    assert told == list(
+        zip(*(attacks[f"n_{name}"] for name in ("attacked", "flipped_float64", "feasible")), strict=True)
+    )
+    tested = pd.read_csv(tables / "verdicts.csv", dtype=str).query("effect == 'attacked stays that are flipped, %'")
+    patients = tested.set_index(["mode", "direction"])["n_patients"]
+    for row in rows_below(page.read_text(), "## Attacks"):
+        assert row[4] == patients[row[1].strip("`"), row[2].replace("→", "_to_")]
     verdicts = pd.read_csv(tables / "verdicts.csv").query("claim == 1 and value == value")
     told = rows_below(page.read_text(), "### 1. The model predicts death as well as published")
     assert [row[-1] for row in told] == verdicts["verdict"].tolist()

@@ -131,9 +131,9 @@ def _attack_rows(summary: pd.DataFrame, verdicts: pd.DataFrame, models: Sequence
     """The attack summary with the patients attacked: one is attacked once for each seed."""
     key = ["model", "mode", "direction"]
     tested = verdicts[verdicts["claim"] == FEW_SMALL_CHANGES]
-    counted = tested.groupby(key)["n_patients"].max()  # one test is of all attacked stays, the others of those flipped
+    counted = tested.groupby(key)["n_patients"].first().astype(str)  # the first test is of all attacked stays
     rows = summary[summary["model"].isin(models)]
-    return records(rows.join(counted.rename("n_patients").astype("Int64"), on=key))
+    return records(rows.join(counted.rename("n_patients"), on=key))
 
 
 def _agreement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
