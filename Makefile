@@ -54,6 +54,7 @@ test: $(VENV)/.installed-test  ## set up, then all tests (WORKERS=<number> side 
 coverage: $(VENV)/.installed-test  ## all tests, and how much of the library they run, branches too: fails under 90 %
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	find . -maxdepth 1 -name '.coverage.*' -empty -delete  # of a process whose files may not grow
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
